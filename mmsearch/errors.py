@@ -1,0 +1,49 @@
+"""What can go wrong above the store. Every message is fit to show to a user.
+
+The store has its own tree (`index_store.errors`); the two are caught together in the CLI
+group alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MmsearchError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class UnknownName(MmsearchError):
+    """A name that no plug-in of that sort has."""
+
+    def __init__(self, sort: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        guess = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {guess[0]!r}?" if guess else ""
+        super().__init__(f"unknown {sort} {name!r}{hint} (known: {', '.join(known)})")
+        self.sort, self.name, self.known = sort, name, known
+
+
+class MissingExtra(MmsearchError):
+    """An optional part of mmsearch is needed and not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional part: pip install 'mmsearch[{extra}]'")
+        self.what, self.extra = what, extra
+
+
+class ModelUnavailable(MmsearchError):
+    """A model's files are not there, cannot be fetched, or are not what they say."""
+
+
+class BadPicture(MmsearchError):
+    """A picture that cannot be decoded, or that is refused. The message is the reason."""
+
+
+class BadSource(MmsearchError):
+    """A file of pairs, a folder or a list of paths that cannot be read as such."""
+
+
+class BadQuery(MmsearchError):
+    """A query that cannot be answered: empty, or with a picture that cannot be read."""

@@ -1,0 +1,110 @@
+"""The values and the protocols of mmsearch. Items, filters and matches are the store's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy.typing as npt
+
+from index_store.types import Item, Kind, MetaValue, Space, Vectors
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from index_store.where import Where
+
+Array = npt.NDArray[Any]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A dual encoder: pictures and texts into one space.
+
+    `image_size` is the side in pixels that `prepare` scales to; a loader may decode a JPEG
+    at any size of at least twice that.
+    """
+
+    space: Space
+    image_size: int
+
+    def prepare(self, image: Image) -> Array:
+        """Return one RGB picture as the array that the model eats. CPU only, thread-safe."""
+        ...
+
+    def encode_images(self, batch: Array) -> Vectors:
+        """Return (n, dim) float32 unit rows for a stack of n prepared pictures."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return (n, dim) float32 unit rows for n texts; overlong texts are cut."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture, upright, RGB, in sRGB; and what its file says about it.
+
+    meta: width and height (upright, before any draft scaling), format, and where the EXIF
+    has them: taken (ISO 8601, local time), camera, lens, lat, lon (degrees).
+    """
+
+    image: Image
+    meta: Mapping[str, MetaValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Something a reader has found, not opened yet.
+
+    item: its content hash and meta may still be incomplete. captions: texts that go with the
+    picture; each becomes a text item of its own. A text sample (kind "text") has no picture.
+    """
+
+    item: Item
+    path: str = ""
+    captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A source that was left out, and why. Trouble with one file is data, not an exception."""
+
+    key: str
+    uri: str
+    reason: str
+    stamp: str = ""
+
+
+Reader = Callable[[str], Iterator["Sample | Skipped"]]  # listing opens no picture
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to look for: a text, or a picture (its path, or a decoded one); exactly one.
+
+    k: hits wanted. kind: what to find. where: filter over the stored metadata.
+    """
+
+    text: str | None = None
+    image: Image | str | None = None
+    k: int = 10
+    kind: Kind = "image"
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer. rank starts at 1; score: higher is better; parts explain the score."""
+
+    rank: int
+    item: Item
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+__all__ = [
+    "Array", "Encoder", "Hit", "Item", "Kind", "MetaValue", "Picture", "Query", "Reader",
+    "Sample", "Skipped", "Space", "Vectors",
+]  # fmt: skip
