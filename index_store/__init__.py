@@ -1,0 +1,34 @@
+"""Vectors and their metadata on disk: durable, one writer, many readers.
+
+It knows no model, no picture and no network. Start at `Store.open`.
+"""
+
+from index_store.collection import Collection
+from index_store.errors import StoreError
+from index_store.store import Store
+from index_store.types import AddReport, Failure, Item, Match, Problem, Space, Stamp, Stats
+from index_store.where import AllOf, AnyOf, Compare, Contains, Exists, Glob, In, Not, Prefix, Where
+
+__all__ = [
+    "AddReport",
+    "AllOf",
+    "AnyOf",
+    "Collection",
+    "Compare",
+    "Contains",
+    "Exists",
+    "Failure",
+    "Glob",
+    "In",
+    "Item",
+    "Match",
+    "Not",
+    "Prefix",
+    "Problem",
+    "Space",
+    "Stamp",
+    "Stats",
+    "Store",
+    "StoreError",
+    "Where",
+]

@@ -1,0 +1,319 @@
+"""A named set of items with their vectors, all of one space."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from index_store import rows
+from index_store.db import ReadPool
+from index_store.errors import BadVectors, SpaceMismatch, StoreCorrupt, StoreReadOnly
+from index_store.scan import Mask, Positions, Scores
+from index_store.shelf import Shelf, load_shelf
+from index_store.types import (
+    KINDS,
+    AddReport,
+    Failure,
+    IndexStats,
+    Item,
+    Kind,
+    Match,
+    Space,
+    Stamp,
+    Stats,
+    Vectors,
+)
+from index_store.where import Where, to_sql
+
+if TYPE_CHECKING:
+    from index_store.writer import Writer
+
+# Rows are fetched for a few more than k: some of the best vectors may belong to items that
+# were deleted or replaced since.
+SPARE = 16
+
+
+class Collection:
+    """Made by `Store.create_collection` and `Store.collection`. Safe to search from threads."""
+
+    def __init__(
+        self, store: Path, id_: int, name: str, space: Space, model: str,
+        *, readers: ReadPool, writer: Writer | None,
+    ) -> None:  # fmt: skip
+        self.name, self.space, self.model = name, space, model
+        self._path, self._id = store, id_
+        self._readers, self._writer = readers, writer
+        self._shelves: dict[Kind, Shelf] = {}
+        self._lock = threading.Lock()
+
+    # -- writing -----------------------------------------------------------------------
+
+    def add(
+        self, items: Sequence[Item], vectors: Vectors, *, space: Space | None = None
+    ) -> AddReport:
+        """Insert or replace items by key, all of them or none; durable when this returns.
+
+        Of two items with the same key in one call the later one stays.
+
+        Args:
+            vectors: (len(items), dim) unit rows.
+            space: where the vectors come from; checked against the collection's.
+
+        Raises:
+            SpaceMismatch: another space.
+            BadVectors: the shape differs, a NaN, or a row that has not length 1.
+            StoreFull, WriteFailed, StoreReadOnly: nothing of this call was stored.
+        """
+        self.check_space(space or self.space)
+        vectors = self._shaped(vectors)
+        if not items:
+            return AddReport(0, 0, self.seq())
+        return self._write().add(self._id, items, vectors)
+
+    def update(self, items: Sequence[Item]) -> int:
+        """Replace all but the vectors of the items that are there; return how many were."""
+        return self._write().update(self._id, items) if items else 0
+
+    def delete(self, keys: Sequence[str]) -> int:
+        """Delete items (and remembered failures) by key; return how many items there were."""
+        return self._write().delete(self._id, keys) if keys else 0
+
+    def add_failures(self, failures: Sequence[Failure]) -> None:
+        """Remember sources that could not be stored, until they are stored or cleared."""
+        if failures:
+            self._write().add_failures(self._id, failures)
+
+    def clear_failures(self, keys: Sequence[str]) -> None:
+        if keys:
+            self._write().clear_failures(self._id, keys)
+
+    def build_index(self, kind: Kind, *, threshold: int | None = None) -> bool:
+        """Build and publish an approximate index if it pays; return whether one was built.
+
+        It pays from `threshold` rows on (default `ann.THRESHOLD`), when there is none yet or
+        a fifth of the rows are newer than the last one.
+        """
+        from index_store.publish import build_and_publish
+
+        with self._readers.snapshot() as connection:
+            shelf = self._shelf(connection, kind)
+        return build_and_publish(self._write(), self._path, self._id, kind, shelf, threshold)
+
+    # -- reading -----------------------------------------------------------------------
+
+    def get(self, keys: Iterable[str]) -> list[Item]:
+        """Return the items of those keys that are there, in the order of `keys`."""
+        keys = list(keys)
+        with self._readers.snapshot() as connection:
+            found = rows.fetch(connection, self._id, "key", keys)
+            items = {row[0]: rows.to_item(row, self._path) for row in found}
+        return [items[k] for k in keys if k in items]
+
+    def stamps(self, keys: Iterable[str]) -> dict[str, Stamp]:
+        """Return stamp and content hash of those keys that are there."""
+        with self._readers.snapshot() as connection:
+            found = rows.fetch(connection, self._id, "key", keys, columns="key, stamp, content")
+            return {key: Stamp(stamp, content) for key, stamp, content in found}
+
+    def keys_by_content(self, contents: Iterable[str]) -> dict[str, str]:
+        """Return, for each content hash that is stored, the key of one item that has it."""
+        with self._readers.snapshot() as connection:
+            found = rows.fetch(connection, self._id, "content", contents, columns="content, key")
+            return dict(found)
+
+    def keys(self, where: Where | None = None) -> list[str]:
+        """Return the keys of all items that pass, sorted."""
+        condition, values = to_sql(where) if where is not None else ("1", [])
+        with self._readers.snapshot() as connection:
+            sql = f"SELECT key FROM item WHERE collection_id = ? AND {condition} ORDER BY key"
+            return [key for (key,) in connection.execute(sql, [self._id, *values])]
+
+    def vectors(self, keys: Sequence[str]) -> Vectors:
+        """Return the stored vectors, (len(keys), dim), in the order of `keys`.
+
+        Raises:
+            KeyError: one of the keys is not there.
+            StoreCorrupt: a vector is not the one that was written.
+        """
+        with self._readers.snapshot() as connection:
+            columns = "key, kind, pos, vector_crc"
+            found = {
+                r[0]: r[1:] for r in rows.fetch(connection, self._id, "key", keys, columns=columns)
+            }
+            out = np.empty((len(keys), self.space.dim), np.float32)
+            for n, key in enumerate(keys):
+                kind, pos, crc = found[key]
+                out[n] = self._vector(self._shelf(connection, kind), pos, crc)
+        return out
+
+    def count(self, kind: Kind | None = None, where: Where | None = None) -> int:
+        """Return the number of items of that kind that pass."""
+        condition, values = to_sql(where) if where is not None else ("1", [])
+        if kind:
+            condition, values = f"kind = ? AND {condition}", [kind, *values]
+        with self._readers.snapshot() as connection:
+            sql = f"SELECT count(*) FROM item WHERE collection_id = ? AND {condition}"
+            return int(connection.execute(sql, [self._id, *values]).fetchone()[0])
+
+    def seq(self) -> int:
+        """Return the number of the last commit."""
+        with self._readers.snapshot() as connection:
+            return self._seq(connection)
+
+    def failures(self) -> list[Failure]:
+        """Return the remembered failures, sorted by key."""
+        with self._readers.snapshot() as connection:
+            sql = "SELECT key, uri, reason, stamp FROM failure WHERE collection_id = ? ORDER BY key"
+            return [Failure(*row) for row in connection.execute(sql, [self._id])]
+
+    def stats(self) -> Stats:
+        """Return what the collection holds."""
+        with self._readers.snapshot() as connection:
+            counts = dict(
+                connection.execute(
+                    "SELECT kind, count(*) FROM item WHERE collection_id = ? GROUP BY kind",
+                    [self._id],
+                )
+            )
+            failures = connection.execute(
+                "SELECT count(*) FROM failure WHERE collection_id = ?", [self._id]
+            ).fetchone()[0]
+            shelves = {kind: self._shelf(connection, kind) for kind in KINDS}
+            seq = self._seq(connection)
+        files = {k: s.index_file for k, s in shelves.items() if s.index_file}
+        segments = [s for shelf in shelves.values() for s in shelf.segments]
+        live = sum(counts.values())
+        return Stats(
+            self.name, self.space, self.model, counts.get("image", 0), counts.get("text", 0),
+            failures, sum(s.slots for s in segments) - live, seq,
+            sum(s.committed_bytes() for s in segments) + sum(f.size for f in files.values()),
+            tuple(IndexStats(k, f.type, f.upto - f.base, f.size) for k, f in files.items()),
+        )  # fmt: skip
+
+    def search(
+        self, vectors: Vectors, k: int, *,
+        kind: Kind = "image", where: Where | None = None, effort: int | None = None,
+    ) -> list[list[Match]]:  # fmt: skip
+        """Return, for each query, up to k items, best first; equal scores by age.
+
+        Fewer than k only if fewer items pass. Every hit is checked against the database and
+        the checksums of its row and vector.
+
+        Args:
+            vectors: (q, dim) unit rows.
+            effort: candidates that an approximate index may name for each query; more is
+                slower and finds more. No index: no effect.
+
+        Raises:
+            BadVectors: the wrong dimension, or NaN.
+            BadFilter: `where` cannot be understood.
+            StoreCorrupt: a hit is not what was written.
+        """
+        vectors = self._shaped(vectors)
+        if k < 1 or not len(vectors):
+            return [[] for _ in vectors]
+        with self._readers.snapshot() as connection:
+            shelf = self._shelf(connection, kind)
+            allowed = None if where is None else self._allowed(connection, shelf, kind, where)
+            want = k + SPARE
+            while True:
+                best = shelf.best(vectors, want, allowed, effort)
+                live = self._live(connection, kind, best)
+                enough = all(sum(int(p) in live for p in ps) >= k for ps, _ in best)
+                if enough or want >= shelf.slots:
+                    return [self._matches(shelf, live, b, k) for b in best]
+                want *= 4
+
+    def check_space(self, space: Space) -> None:
+        """Raise SpaceMismatch unless `space` is this collection's."""
+        if space != self.space:
+            raise SpaceMismatch(self.name, self.space, space)
+
+    # -- helpers -----------------------------------------------------------------------
+
+    def _write(self) -> Writer:
+        if self._writer is None:
+            raise StoreReadOnly(self._path, "it was opened for reading")
+        return self._writer
+
+    def _shaped(self, vectors: Vectors) -> Vectors:
+        vectors = np.asarray(vectors, np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.space.dim:
+            raise BadVectors(
+                f"collection {self.name!r} takes vectors of shape (n, {self.space.dim}), "
+                f"not {vectors.shape}"
+            )
+        if not np.all(np.isfinite(vectors)):
+            raise BadVectors("the vectors hold a NaN or an infinity")
+        return vectors
+
+    def _seq(self, connection: sqlite3.Connection) -> int:
+        row = connection.execute("SELECT seq FROM collection WHERE id = ?", [self._id]).fetchone()
+        return int(row[0])
+
+    def _shelf(self, connection: sqlite3.Connection, kind: Kind) -> Shelf:
+        """Return the shelf as this snapshot sees it, from the cache if nothing was committed."""
+        seq = self._seq(connection)
+        shelf = self._shelves.get(kind)
+        if shelf is None or shelf.seq != seq:
+            shelf = load_shelf(
+                connection, self._id, kind, self.space.dim, self._path, seq=seq, older=shelf
+            )
+            with self._lock:
+                self._shelves[kind] = shelf
+        return shelf
+
+    def _allowed(
+        self, connection: sqlite3.Connection, shelf: Shelf, kind: Kind, where: Where
+    ) -> Mask:
+        condition, values = to_sql(where)
+        sql = f"SELECT pos FROM item WHERE collection_id = ? AND kind = ? AND {condition}"
+        passing = [pos for (pos,) in connection.execute(sql, [self._id, kind, *values])]
+        allowed = np.zeros(shelf.end, np.bool_)
+        allowed[passing] = True
+        return allowed
+
+    def _live(
+        self, connection: sqlite3.Connection, kind: Kind, best: list[tuple[Positions, Scores]]
+    ) -> dict[int, tuple[object, ...]]:
+        """Return the rows, by position, of those positions that still belong to an item."""
+        positions = sorted({int(p) for ps, _ in best for p in ps})
+        return {
+            row[7]: row for row in rows.fetch(connection, self._id, "pos", positions, kind=kind)
+        }
+
+    def _matches(
+        self, shelf: Shelf, live: dict[int, tuple[object, ...]],
+        best: tuple[Positions, Scores], k: int,
+    ) -> list[Match]:  # fmt: skip
+        matches: list[Match] = []
+        for pos, score in zip(best[0].tolist(), best[1].tolist(), strict=True):
+            if pos in live and len(matches) < k:
+                self._vector(shelf, pos, live[pos][8])
+                matches.append(Match(rows.to_item(live[pos], self._path), score))
+        return matches
+
+    def _vector(self, shelf: Shelf, pos: int, crc: object) -> Vectors:
+        """Return one stored vector, compared with its checksum."""
+        for part in shelf.parts:
+            if part.base <= pos < part.base + len(part.rows):
+                row = part.rows[pos - part.base]
+                if zlib.crc32(row.tobytes()) != crc:
+                    break
+                vector: Vectors = row.astype(np.float32)
+                return vector
+        raise StoreCorrupt(self._path, f"the vector at position {pos} has changed or is missing")
+
+
+def read_collection(connection: sqlite3.Connection, name: str) -> tuple[int, Space, str] | None:
+    """Return id, space and model of the collection of that name, or None."""
+    row = connection.execute(
+        "SELECT id, space, dim, metric, model FROM collection WHERE name = ?", [name]
+    ).fetchone()
+    return row and (row[0], Space(row[1], row[2], row[3]), row[4])

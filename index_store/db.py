@@ -1,0 +1,146 @@
+"""Connections to the store's SQLite file: SQLAlchemy to write, the standard library to read."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from index_store.errors import StoreCorrupt, StoreError, StoreNotFound, StoreTooNew
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+FORMAT = 1
+META = "meta.db"
+BUSY_TIMEOUT_S = 10.0
+
+
+def writer_engine(store: Path) -> Engine:
+    """Return an engine whose every transaction takes the write lock at once and is durable.
+
+    The connection rolls DDL back too: the driver's own transaction handling is off
+    (`isolation_level=None`) and BEGIN IMMEDIATE is sent by hand.
+    """
+    from sqlalchemy import create_engine, event
+
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(
+            store / META, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        ),
+    )
+
+    def configure(connection: sqlite3.Connection, _record: Any) -> None:
+        for pragma in (
+            "journal_mode=WAL",
+            # NORMAL loses acknowledged commits when the power fails.
+            "synchronous=FULL",
+            "fullfsync=ON",
+            "foreign_keys=ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    event.listen(engine, "connect", configure)
+    event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def read_connection(store: Path) -> sqlite3.Connection:
+    """Return a read-only connection.
+
+    In a folder that cannot be written (a mounted snapshot, a CD) SQLite cannot make the
+    WAL's shared memory; if no WAL is left there the file is complete and can be read as
+    immutable.
+
+    Raises:
+        StoreNotFound: there is no store in that folder.
+        StoreTooNew: a newer version wrote it.
+        StoreCorrupt: it is no SQLite file, or its tables are missing.
+    """
+    path = store / META
+    if not path.is_file():
+        raise StoreNotFound(store)
+    uri = path.absolute().as_uri()
+    try:
+        return _checked(store, _connect(f"{uri}?mode=ro"))
+    except sqlite3.OperationalError as error:
+        wal = store / f"{META}-wal"
+        if wal.exists() and wal.stat().st_size:
+            raise StoreCorrupt(path, f"cannot be read ({error})") from error
+    try:
+        return _checked(store, _connect(f"{uri}?mode=ro&immutable=1"))
+    except sqlite3.OperationalError as error:
+        raise StoreCorrupt(path, f"cannot be read ({error})") from error
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+
+
+def _checked(store: Path, connection: sqlite3.Connection) -> sqlite3.Connection:
+    try:
+        check_format(store, connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check_format(store: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a database of a newer format, and one that is no store."""
+    try:
+        found = connection.execute(
+            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'kv'"
+        ).fetchone()[0]
+        row = found and connection.execute("SELECT value FROM kv WHERE key = 'format'").fetchone()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise StoreCorrupt(store / META, str(error)) from error
+    if not row:
+        raise StoreNotFound(store)
+    if int(row[0]) > FORMAT:
+        raise StoreTooNew(store, int(row[0]), FORMAT)
+
+
+class ReadPool:
+    """One read-only connection a thread, opened on first use."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection inside one read transaction: all it sees is of one moment."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = read_connection(self._store)
+            self._local.connection = connection
+            with self._lock:
+                self._all.append(connection)
+        try:
+            connection.execute("BEGIN")
+            yield connection
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"the index cannot be read just now: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreCorrupt(self._store / META, str(error)) from error
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        with self._lock:
+            for connection in self._all:
+                connection.close()
+            self._all.clear()
+        self._local = threading.local()

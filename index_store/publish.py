@@ -1,0 +1,82 @@
+"""Build an index from the stored vectors and publish it in one step."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+from index_store import ann
+from index_store.disk import sync_data, sync_folder, write_error
+from index_store.errors import StoreFull
+from index_store.segment import Halves
+from index_store.shelf import INDEXES, IndexFile, Shelf
+from index_store.types import Kind
+from index_store.writer import Writer
+
+STALE = 0.2  # the part of the rows that may be newer than the index
+
+
+def build_and_publish(
+    writer: Writer, store: Path, collection: int, kind: Kind, shelf: Shelf, threshold: int | None
+) -> bool:
+    """Build if it pays; see `Collection.build_index`.
+
+    Raises:
+        StoreFull, WriteFailed: the file could not be written; the older index stays.
+    """
+    if not pays(shelf, ann.THRESHOLD if threshold is None else threshold):
+        return False
+    rows = [part.rows for part in shelf.parts]
+    index = ann.build(rows, _sample(rows), rows[0].shape[1])
+    folder = store / INDEXES
+    path = folder / f"c{collection}-{kind}-{shelf.end}-{uuid.uuid4().hex[:8]}.faiss"
+    temporary = path.with_suffix(".tmp")
+    try:
+        size, digest = index.save(temporary)
+        with temporary.open("rb+") as file:
+            sync_data(file.fileno())
+        if temporary.stat().st_size != size:
+            raise StoreFull(store)
+        temporary.replace(path)
+        sync_folder(folder)
+    except (OSError, RuntimeError) as error:
+        # faiss turns an exception of our writer into a RuntimeError.
+        temporary.unlink(missing_ok=True)
+        raise write_error(store, error.__cause__ or error) from error
+    base = shelf.segments[0].base
+    file_ = IndexFile(0, ann.TYPE, base, shelf.end, path, size, digest)
+    for name in writer.publish(collection, kind, file_):
+        retire(folder / name)
+    return True
+
+
+def pays(shelf: Shelf, threshold: int) -> bool:
+    """Return whether a new index would pay for this many rows and so old an index."""
+    if shelf.slots < max(threshold, 256):
+        return False
+    newer = shelf.end - (shelf.index_file.upto if shelf.index_file else shelf.segments[0].base)
+    return shelf.index is None or newer > STALE * shelf.slots
+
+
+def retire(path: Path) -> None:
+    """Remove a file that nothing names any more. If a reader holds it (Windows): next time."""
+    try:
+        os.unlink(path)  # noqa: PTH108
+    except OSError:
+        if path.exists() and os.name != "nt":
+            raise
+
+
+def _sample(rows: list[Halves]) -> Halves:
+    """Return at most `ann.TRAIN_ROWS` rows, evenly spaced: the same for the same rows."""
+    total = sum(len(r) for r in rows)
+    chosen = np.unique(np.linspace(0, total - 1, min(total, ann.TRAIN_ROWS)).astype(np.int64))
+    starts = np.cumsum([0, *(len(r) for r in rows)])
+    parts = [
+        r[chosen[(chosen >= s) & (chosen < s + len(r))] - s]
+        for r, s in zip(rows, starts, strict=False)
+    ]
+    return np.concatenate(parts)

@@ -1,0 +1,79 @@
+"""Exact search: every row, in tiles, straight from the float16 file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from index_store.segment import Halves
+from index_store.types import Vectors
+
+Positions = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+TILE = 8_192  # rows: 16 MiB as float32 at 512-d, so a tile stays in the cache
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of the positions from `base` on."""
+
+    base: int
+    rows: Halves
+
+
+def scan(
+    parts: Sequence[Part], queries: Vectors, k: int, allowed: Mask | None = None
+) -> list[tuple[Positions, Scores]]:
+    """Return, for each query, the k best positions and scores, best first.
+
+    Equal scores stand in the order of their positions, so the best 5 are always the first
+    5 of the best 15.
+
+    Args:
+        queries: (q, dim) unit rows.
+        allowed: indexed by position; rows where it is False are not looked at.
+    """
+    best = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
+    for part in parts:
+        for start in range(0, len(part.rows), TILE):
+            tile = part.rows[start : start + TILE]
+            positions = np.arange(part.base + start, part.base + start + len(tile))
+            if allowed is not None:
+                passing = np.flatnonzero(allowed[positions])
+                tile, positions = tile[passing], positions[passing]
+            if len(tile):
+                scores = queries @ tile.astype(np.float32).T
+                best = [merge(b, (positions, s), k) for b, s in zip(best, scores, strict=True)]
+    return best
+
+
+def rescore(parts: Sequence[Part], query: Vectors, positions: Positions) -> Scores:
+    """Return the exact scores of one query, shape (dim,), with the rows at these positions."""
+    scores = np.empty(len(positions), np.float32)
+    for part in parts:
+        here = np.flatnonzero((positions >= part.base) & (positions < part.base + len(part.rows)))
+        if len(here):
+            scores[here] = part.rows[positions[here] - part.base].astype(np.float32) @ query
+    return scores
+
+
+def merge(
+    a: tuple[Positions, Scores], b: tuple[Positions, Scores], k: int
+) -> tuple[Positions, Scores]:
+    """Return the k best of two lists, best first, ties by position."""
+    # Most tiles hold nothing better than what is there already.
+    if len(a[1]) >= k and len(b[1]):
+        keep = b[1] >= a[1][-1]
+        b = b[0][keep], b[1][keep]
+    positions, scores = np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]])
+    if len(scores) > k:
+        # All of the ties at rank k stay in, or argpartition would choose among them at will.
+        keep = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
+        positions, scores = positions[keep], scores[keep]
+    order = np.lexsort((positions, -scores))[:k]
+    return positions[order], scores[order]

@@ -1,0 +1,150 @@
+"""The vectors of one kind in one collection, as of one commit: segments and maybe an index."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from index_store import ann
+from index_store.errors import StoreCorrupt
+from index_store.scan import Mask, Part, Positions, Scores, merge, rescore, scan
+from index_store.segment import Segment
+from index_store.types import Kind, Vectors
+
+VECTORS = "vec"
+INDEXES = "idx"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """One published index: covers positions `base` up to `upto`."""
+
+    generation: int
+    type: str
+    base: int
+    upto: int
+    path: Path
+    size: int
+    blake2b: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What a search looks through. Immutable: a newer commit makes a new one."""
+
+    seq: int
+    segments: tuple[Segment, ...]
+    parts: tuple[Part, ...]
+    index_file: IndexFile | None
+    index: ann.AnnIndex | None
+
+    @property
+    def end(self) -> int:
+        """One past the last position."""
+        return self.segments[-1].end if self.segments else 0
+
+    @property
+    def slots(self) -> int:
+        return sum(s.slots for s in self.segments)
+
+    def best(
+        self, queries: Vectors, want: int, allowed: Mask | None = None, effort: int | None = None
+    ) -> list[tuple[Positions, Scores]]:
+        """Return the `want` best positions and exact scores for each query.
+
+        With an index, the candidates are `effort` (or more, for a large `want`): the same
+        number for small and middling `want`, so that a shorter answer is the start of a
+        longer one.
+        """
+        file = self.index_file
+        candidates = max(effort, want) if effort else max(ann.CANDIDATES, 4 * want)
+        few = allowed is not None and self._few(int(np.count_nonzero(allowed)))
+        if file is None or self.index is None or few or candidates * 2 >= self.slots:
+            return scan(self.parts, queries, want, allowed)
+        newer = scan(_from(self.parts, file.upto), queries, want, allowed)
+        answers = []
+        for query, found, late in zip(
+            queries, self.index.search(queries, candidates), newer, strict=True
+        ):
+            positions = found + file.base
+            if allowed is not None:
+                positions = positions[allowed[positions]]
+            early = np.sort(positions)
+            empty = early[:0], np.empty(0, np.float32)
+            exact = merge(empty, (early, rescore(self.parts, query, early)), want)
+            answers.append(merge(exact, late, want))
+        return answers
+
+    def _few(self, passing: int) -> bool:
+        # Where few rows pass a filter, an approximate index loses most of its recall in
+        # silence, and looking at each of the few is fast.
+        return passing <= 20_000 or passing <= self.slots // 10
+
+
+def read_segments(
+    connection: sqlite3.Connection, collection: int, kind: Kind, dim: int, store: Path
+) -> tuple[Segment, ...]:
+    """Return the committed segments in the order of their positions."""
+    return tuple(
+        Segment(store / VECTORS / file, dim, base, slots, name)
+        for file, base, slots, name in connection.execute(
+            "SELECT file, base, slots, uuid FROM segment WHERE collection_id = ? AND kind = ? "
+            "ORDER BY base",
+            (collection, kind),
+        )
+    )
+
+
+def read_index_file(
+    connection: sqlite3.Connection, collection: int, kind: Kind, store: Path
+) -> IndexFile | None:
+    """Return the newest published index, or None."""
+    row = connection.execute(
+        "SELECT generation, type, base, upto, file, size, blake2b FROM idx "
+        "WHERE collection_id = ? AND kind = ? ORDER BY generation DESC LIMIT 1",
+        (collection, kind),
+    ).fetchone()
+    if row is None:
+        return None
+    generation, type_, base, upto, name, size, blake2b = row
+    return IndexFile(generation, type_, base, upto, store / INDEXES / name, size, blake2b)
+
+
+def load_shelf(
+    connection: sqlite3.Connection, collection: int, kind: Kind, dim: int, store: Path,
+    *, seq: int, older: Shelf | None = None,
+) -> Shelf:  # fmt: skip
+    """Return the shelf as the connection's snapshot sees it; what `older` has open is kept.
+
+    Raises:
+        StoreCorrupt: a segment is missing or shorter than committed.
+    """
+    segments = read_segments(connection, collection, kind, dim, store)
+    opened = dict(zip(older.segments, older.parts, strict=True)) if older else {}
+    parts = tuple(opened.get(s) or Part(s.base, s.open()) for s in segments)
+    file = read_index_file(connection, collection, kind, store)
+    index = older.index if older and older.index_file == file else _load_index(file)
+    return Shelf(seq, segments, parts, file, index)
+
+
+def _load_index(file: IndexFile | None) -> ann.AnnIndex | None:
+    """Return the index; None, and so exact search, if its file is gone or damaged."""
+    if file is None or file.type != ann.TYPE:
+        return None
+    try:
+        return ann.load(file.path, file.size, file.blake2b)
+    except (OSError, StoreCorrupt):
+        # The index is a cache: `verify` reports the damage, the next build replaces it.
+        return None
+
+
+def _from(parts: tuple[Part, ...], position: int) -> list[Part]:
+    """Return what the parts hold from this position on."""
+    return [
+        Part(max(p.base, position), p.rows[max(position - p.base, 0) :])
+        for p in parts
+        if p.base + len(p.rows) > position
+    ]

@@ -1,0 +1,105 @@
+"""Look for damage without changing anything."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from index_store import ann, rows
+from index_store.db import META, read_connection
+from index_store.errors import StoreCorrupt, StoreError
+from index_store.segment import Segment
+from index_store.shelf import read_index_file, read_segments
+from index_store.types import KINDS, Kind, Problem
+
+
+def verify(store: Path, *, full: bool) -> list[Problem]:
+    """Return what is wrong; see `Store.verify`."""
+    try:
+        connection = read_connection(store)
+    except StoreCorrupt as error:
+        return [Problem(META, error.what)]
+    try:
+        return list(_problems(connection, store, full=full))
+    except sqlite3.DatabaseError as error:
+        return [Problem(META, str(error))]
+    finally:
+        connection.close()
+
+
+def _problems(connection: sqlite3.Connection, store: Path, *, full: bool) -> Iterator[Problem]:
+    connection.execute("BEGIN")
+    for (line,) in connection.execute("PRAGMA quick_check"):
+        if line != "ok":
+            yield Problem(META, line)
+    for id_, name, dim in connection.execute("SELECT id, name, dim FROM collection").fetchall():
+        for kind in KINDS:
+            segments = read_segments(connection, id_, kind, dim, store)
+            yield from _segments(segments)
+            yield from _positions(connection, id_, name, kind, segments)
+            yield from _index(connection, id_, kind, store)
+            if full:
+                yield from _contents(connection, id_, kind, segments, store)
+
+
+def _segments(segments: tuple[Segment, ...]) -> Iterator[Problem]:
+    end = None
+    for segment in segments:
+        try:
+            segment.check()
+        except StoreCorrupt as error:
+            yield Problem(segment.path.name, error.what)
+        if end is not None and segment.base != end:
+            yield Problem(
+                segment.path.name, f"begins at {segment.base}, the one before ends at {end}"
+            )
+        end = segment.end
+
+
+def _positions(
+    connection: sqlite3.Connection, id_: int, name: str, kind: Kind, segments: tuple[Segment, ...]
+) -> Iterator[Problem]:
+    """Every row must point into a segment."""
+    low = segments[0].base if segments else 0
+    high = segments[-1].end if segments else 0
+    (lost,) = connection.execute(
+        "SELECT count(*) FROM item WHERE collection_id = ? AND kind = ? "
+        "AND NOT (pos >= ? AND pos < ?)",
+        [id_, kind, low, high],
+    ).fetchone()
+    if lost:
+        yield Problem(f"{META}: {name}", f"{lost} {kind} rows point to no vector")
+
+
+def _index(connection: sqlite3.Connection, id_: int, kind: Kind, store: Path) -> Iterator[Problem]:
+    file = read_index_file(connection, id_, kind, store)
+    if file is None:
+        return
+    try:
+        ann.load(file.path, file.size, file.blake2b)
+    except OSError as error:
+        yield Problem(file.path.name, f"{error.strerror}; searches are exact, and slower")
+    except StoreCorrupt as error:
+        yield Problem(file.path.name, f"{error.what}; searches are exact, and slower")
+
+
+def _contents(
+    connection: sqlite3.Connection, id_: int, kind: Kind, segments: tuple[Segment, ...], store: Path
+) -> Iterator[Problem]:
+    """Compare every row and every live vector with its checksum."""
+    for segment in segments:
+        try:
+            vectors = segment.open()
+        except StoreCorrupt:
+            continue  # reported already
+        sql = f"SELECT {rows.COLUMNS} FROM item WHERE collection_id = ? AND kind = ? "
+        bounds = [id_, kind, segment.base, segment.end]
+        for row in connection.execute(sql + "AND pos >= ? AND pos < ?", bounds):
+            try:
+                rows.to_item(row, store)
+            except StoreError:
+                yield Problem(META, f"the row of {row[0]!r} has changed since it was written")
+            if zlib.crc32(vectors[row[7] - segment.base].tobytes()) != row[8]:
+                yield Problem(segment.path.name, f"the vector of {row[0]!r} has changed")

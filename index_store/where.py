@@ -1,0 +1,159 @@
+"""Filters over stored items: a small tree, compiled to SQL with bound values only.
+
+    AllOf(Compare("width", ">", 2000), Contains("camera", "canon"))
+
+A field is `key`, `kind`, `uri` or `text`, or else a name in the item's meta. A comparison
+holds only for a value of its own type: `width > "a"` is true of no number. Where a field is
+missing every comparison is false, so `Not(Compare("camera", "=", "X"))` finds items that have
+no camera at all, and `Compare("camera", "!=", "X")` does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from index_store.errors import BadFilter
+
+Value = str | int | float | bool
+Operator = Literal["=", "!=", "<", "<=", ">", ">="]
+OPERATORS: tuple[Operator, ...] = ("=", "!=", "<", "<=", ">", ">=")
+COLUMNS = ("key", "kind", "uri", "text")
+MAX_DEPTH = 32
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    field: str
+    operator: Operator
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """The field equals one of the values."""
+
+    field: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """The field's text has `part` in it, upper and lower case (of ASCII) alike."""
+
+    field: str
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """The field's text matches a pattern of * ? [abc]; * crosses slashes; case counts."""
+
+    field: str
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    field: str
+    start: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    part: Where
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class AllOf:
+    """Every part holds; of no parts: always."""
+
+    parts: tuple[Where, ...]
+
+    def __init__(self, *parts: Where) -> None:
+        object.__setattr__(self, "parts", parts)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class AnyOf:
+    """At least one part holds; of no parts: never."""
+
+    parts: tuple[Where, ...]
+
+    def __init__(self, *parts: Where) -> None:
+        object.__setattr__(self, "parts", parts)
+
+
+Where = Compare | In | Contains | Glob | Prefix | Exists | Not | AllOf | AnyOf
+
+
+def path_glob(pattern: str) -> Where:
+    """Return a filter on the key: a relative pattern may start at any folder."""
+    absolute = pattern.startswith(("/", "*")) or pattern[1:3] == ":/"
+    return Glob("key", pattern if absolute else f"*/{pattern}")
+
+
+def to_sql(where: Where, depth: int = 0) -> tuple[str, list[Any]]:
+    """Return an SQL condition over table `item` and its bound values.
+
+    Raises:
+        BadFilter: a field name that cannot be one, an unknown operator, or deeper than 32.
+    """
+    if depth > MAX_DEPTH:
+        raise BadFilter(f"the filter is nested deeper than {MAX_DEPTH}")
+    match where:
+        case AllOf(parts) | AnyOf(parts):
+            return _joined(parts, " AND " if isinstance(where, AllOf) else " OR ", depth)
+        case Not(part):
+            sql, values = to_sql(part, depth + 1)
+            return f"NOT ({sql})", values
+        case In(field, choices):
+            return _joined([Compare(field, "=", v) for v in choices], " OR ", depth)
+        case Compare(field, operator, value):
+            return _compare(field, operator, value)
+        case Contains(field, part):
+            pattern = re.sub(r"([\\%_])", r"\\\1", part)
+            return _leaf(field, "{} LIKE ? ESCAPE '\\'", f"%{pattern}%")
+        case Glob(field, pattern):
+            return _leaf(field, "{} GLOB ?", pattern)
+        case Prefix(field, start):
+            # substr, not GLOB: the start may hold any character.
+            return _leaf(field, "substr({}, 1, length(?)) = ?", start, start)
+        case Exists(field):
+            return _leaf(field, "{} IS NOT NULL")
+
+
+def _joined(parts: Sequence[Where], word: str, depth: int) -> tuple[str, list[Any]]:
+    compiled = [to_sql(p, depth + 1) for p in parts]
+    if not compiled:
+        return ("1" if word == " AND " else "0"), []
+    return "(" + word.join(f"({s})" for s, _ in compiled) + ")", [
+        v for _, vs in compiled for v in vs
+    ]
+
+
+def _compare(field: str, operator: Operator, value: Value) -> tuple[str, list[Any]]:
+    if operator not in OPERATORS:
+        raise BadFilter(f"unknown operator {operator!r} (known: {', '.join(OPERATORS)})")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        value = float(value)  # SQLite's integers end there
+    # Without the type check SQLite orders every text above every number.
+    types = "('text')" if isinstance(value, str) else "('integer', 'real')"
+    return _leaf(field, f"typeof({{}}) IN {types} AND {{}} {operator} ?", value)
+
+
+def _leaf(field: str, template: str, *values: Value) -> tuple[str, list[Any]]:
+    """Fill the field into the template; unknown (NULL) counts as false."""
+    if not _FIELD.fullmatch(field):
+        raise BadFilter(f"{field!r} cannot be the name of a field")
+    # The name is checked above and can hold no quote.
+    sql = f"item.{field}" if field in COLUMNS else f"json_extract(item.meta, '$.\"{field}\"')"
+    return f"coalesce({template.replace('{}', sql)}, 0)", list(values)

@@ -1,0 +1,235 @@
+"""The one process that writes: every call is one transaction, durable when it returns.
+
+The order makes it so: vectors into the segment file and to the disk first, then one
+transaction with the rows and the new number of slots. That COMMIT is the commit point.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
+
+from index_store import rows, schema, segment
+from index_store.disk import write_error
+from index_store.errors import BadVectors, StoreError
+from index_store.shelf import VECTORS, IndexFile
+from index_store.types import KINDS, AddReport, Failure, Item, Kind, Space, Vectors
+
+Row = dict[str, Any]
+
+
+class Writer:
+    """Writes to one store. After a disk error it refuses all further writes: what the
+    kernel dropped cannot be known, so only reopening tells what is there."""
+
+    def __init__(self, engine: Engine, store: Path) -> None:
+        self._engine = engine
+        self._store = store
+        self._broken: StoreError | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Give a connection inside one transaction; commit at the end, else roll back.
+
+        Raises:
+            StoreFull, StoreReadOnly, WriteFailed: the disk would not take it; rolled back.
+        """
+        if self._broken:
+            raise self._broken
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except (DBAPIError, sqlite3.Error, OSError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+            self._broken = write_error(self._store, cause)
+            raise self._broken from error
+
+    def create_collection(self, name: str, space: Space, model: str) -> int:
+        """Insert a collection and return its id."""
+        with self.transaction() as connection:
+            row = {
+                "name": name,
+                "space": space.name,
+                "dim": space.dim,
+                "metric": space.metric,
+                "model": model,
+                "seq": 0,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            result = connection.execute(
+                insert(schema.collection).values(row).returning(schema.collection.c.id)
+            )
+            return int(result.scalar_one())
+
+    def add(self, collection: int, items: Sequence[Item], vectors: Vectors) -> AddReport:
+        """Insert or replace items with their vectors, all or none. See `Collection.add`."""
+        halves = to_halves(vectors, len(items))
+        for item in items:
+            rows.check(item)
+        with self.transaction() as connection:
+            before = self._count(connection, collection)
+            seq = self._next_seq(connection, collection)
+            for kind in KINDS:
+                chosen = [n for n, item in enumerate(items) if item.kind == kind]
+                if chosen:
+                    base = self._append(connection, collection, kind, halves[chosen])
+                    crcs = segment.crcs(halves[chosen])
+                    new = [
+                        rows.to_row(items[i], base + n, crc)
+                        for n, (i, crc) in enumerate(zip(chosen, crcs, strict=True))
+                    ]
+                    self._upsert(connection, collection, new, seq)
+            self._forget_failures(connection, collection, [i.key for i in items])
+            added = self._count(connection, collection) - before
+        return AddReport(added, len(items) - added, seq)
+
+    def update(self, collection: int, items: Sequence[Item]) -> int:
+        """Replace all but the vectors of items that are there; return how many were."""
+        known = schema.item.c
+        found = 0
+        with self.transaction() as connection:
+            seq = self._next_seq(connection, collection)
+            for item in items:
+                mine = (known.collection_id == collection) & (known.key == item.key)
+                old = connection.execute(
+                    select(known.kind, known.pos, known.vector_crc).where(mine)
+                ).one_or_none()
+                if old is None:
+                    continue
+                if old.kind != item.kind:
+                    raise StoreError(f"{item.key}: its kind can be changed by `add` alone")
+                row = rows.to_row(item, old.pos, old.vector_crc)
+                connection.execute(update(schema.item).where(mine).values(row | {"seq": seq}))
+                found += 1
+        return found
+
+    def delete(self, collection: int, keys: Sequence[str]) -> int:
+        """Delete items and failures of these keys; return how many items there were."""
+        with self.transaction() as connection:
+            before = self._count(connection, collection)
+            self._next_seq(connection, collection)
+            self._forget(connection, schema.item, collection, keys)
+            self._forget_failures(connection, collection, keys)
+            return before - self._count(connection, collection)
+
+    def add_failures(self, collection: int, failures: Sequence[Failure]) -> None:
+        """Remember sources that could not be stored; a newer reason replaces the older."""
+        with self.transaction() as connection:
+            for f in failures:
+                row = {"key": f.key, "uri": f.uri, "reason": f.reason, "stamp": f.stamp}
+                statement = insert(schema.failure).values(row | {"collection_id": collection})
+                connection.execute(
+                    statement.on_conflict_do_update(["collection_id", "key"], set_=row)
+                )
+
+    def clear_failures(self, collection: int, keys: Sequence[str]) -> None:
+        with self.transaction() as connection:
+            self._forget_failures(connection, collection, keys)
+
+    def publish(self, collection: int, kind: Kind, file: IndexFile) -> list[str]:
+        """Make an index file, durable already, the current one; return the retired files.
+
+        The one before it is kept for readers that have just learnt its name.
+        """
+        table = schema.idx.c
+        mine = (table.collection_id == collection) & (table.kind == kind)
+        with self.transaction() as connection:
+            self._next_seq(connection, collection)
+            values = {
+                "collection_id": collection,
+                "kind": kind,
+                "type": file.type,
+                "base": file.base,
+                "upto": file.upto,
+                "file": file.path.name,
+                "size": file.size,
+                "blake2b": file.blake2b,
+            }
+            connection.execute(insert(schema.idx).values(values))
+            newest = select(table.generation).where(mine).order_by(table.generation.desc()).limit(2)
+            old = mine & table.generation.not_in(newest)
+            retired = list(connection.execute(select(table.file).where(old)).scalars())
+            connection.execute(delete(schema.idx).where(old))
+        return retired
+
+    def _append(
+        self, connection: Connection, collection: int, kind: Kind, halves: segment.Halves
+    ) -> int:
+        """Write rows to the last segment, or a new one; return the first one's position."""
+        table = schema.segment
+        last = connection.execute(
+            select(table)
+            .where(table.c.collection_id == collection, table.c.kind == kind)
+            .order_by(table.c.base.desc())
+            .limit(1)
+        ).one_or_none()
+        folder, dim = self._store / VECTORS, halves.shape[1]
+        current = last and segment.Segment(
+            folder / last.file, dim, last.base, last.slots, last.uuid
+        )
+        if current is None or current.full():
+            base = current.end if current else 0
+            name = f"c{collection}-{kind}-{base}-{uuid.uuid4().hex[:8]}.vec"
+            current = segment.create(folder / name, dim, base)
+            values = {"collection_id": collection, "kind": kind, "base": base, "slots": 0}
+            connection.execute(insert(table).values(values | {"file": name, "uuid": current.uuid}))
+        longer = current.append(halves)
+        connection.execute(
+            update(table).where(table.c.file == current.path.name).values(slots=longer.slots)
+        )
+        return current.end
+
+    def _upsert(self, connection: Connection, collection: int, new: list[Row], seq: int) -> None:
+        statement = insert(schema.item)
+        replaced = {name: statement.excluded[name] for name in [*new[0], "seq"] if name != "key"}
+        connection.execute(
+            statement.on_conflict_do_update(["collection_id", "key"], set_=replaced),
+            [row | {"collection_id": collection, "seq": seq} for row in new],
+        )
+
+    def _next_seq(self, connection: Connection, collection: int) -> int:
+        table = schema.collection
+        statement = update(table).where(table.c.id == collection).values(seq=table.c.seq + 1)
+        return int(connection.execute(statement.returning(table.c.seq)).scalar_one())
+
+    def _count(self, connection: Connection, collection: int) -> int:
+        mine = schema.item.c.collection_id == collection
+        return int(connection.execute(select(func.count()).where(mine)).scalar_one())
+
+    def _forget_failures(
+        self, connection: Connection, collection: int, keys: Sequence[str]
+    ) -> None:
+        self._forget(connection, schema.failure, collection, keys)
+
+    def _forget(
+        self, connection: Connection, table: Any, collection: int, keys: Sequence[str]
+    ) -> None:
+        for start in range(0, len(keys), rows.CHUNK):
+            some = table.c.key.in_(list(keys[start : start + rows.CHUNK]))
+            connection.execute(delete(table).where(table.c.collection_id == collection, some))
+
+
+def to_halves(vectors: Vectors, n: int) -> segment.Halves:
+    """Return the vectors as they are stored, checked.
+
+    Raises:
+        BadVectors: not n rows, not two-dimensional, NaN or infinity, or no unit rows.
+    """
+    vectors = np.asarray(vectors, np.float32)
+    if vectors.ndim != 2 or len(vectors) != n:
+        raise BadVectors(f"{n} items, but vectors of shape {vectors.shape}")
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not np.all(np.abs(lengths - 1) < 1e-2):
+        bad = int(np.flatnonzero(~(np.abs(lengths - 1) < 1e-2))[0])
+        raise BadVectors(f"row {bad} has length {lengths[bad]}, not 1 (or holds a NaN)")
+    return vectors.astype(np.float16)

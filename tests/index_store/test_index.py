@@ -1,0 +1,122 @@
+"""The approximate index: a cache that may be missing, stale or damaged, never wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index_store import Collection, Compare, Item, Space, Store
+
+DIM, N = 32, 4_000
+
+
+def clustered(n: int, seed: int) -> np.ndarray:
+    centres = np.random.default_rng(0).standard_normal((50, DIM))
+    random = np.random.default_rng(seed)
+    rows = centres[random.integers(0, 50, n)] + 0.5 * random.standard_normal((n, DIM))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def big(tmp_path: Path) -> Collection:
+    store = Store.open(tmp_path / "store", create=True)
+    collection = store.create_collection("big", Space("test/32", DIM))
+    items = [Item(str(i), meta={"n": i}) for i in range(N)]
+    collection.add(items, clustered(N, 1))
+    assert collection.build_index("image", threshold=1_000)
+    return collection
+
+
+def found(collection: Collection, queries: np.ndarray, k: int = 10, **options) -> list[list[str]]:
+    return [[m.item.key for m in hits] for hits in collection.search(queries, k, **options)]
+
+
+def exact(queries: np.ndarray, rows: np.ndarray, k: int = 10) -> list[list[str]]:
+    scores = queries @ rows.astype(np.float16).astype(np.float32).T
+    return [[str(i) for i in np.argsort(-s, kind="stable")[:k]] for s in scores]
+
+
+def recall(answers: list[list[str]], truth: list[list[str]]) -> float:
+    pairs = zip(answers, truth, strict=True)
+    return float(np.mean([len(set(a) & set(t)) / len(t) for a, t in pairs]))
+
+
+def test_the_index_finds_what_exact_search_finds(big: Collection) -> None:
+    queries = clustered(50, 2)
+    truth = exact(queries, clustered(N, 1))
+    assert recall(found(big, queries), truth) >= 0.98
+    # Scores are exact ones, so what it does find is in the right order.
+    assert found(big, queries, effort=200)[0] == sorted(
+        found(big, queries, effort=200)[0], key=truth_order(queries[0])
+    )
+
+
+def truth_order(query: np.ndarray):
+    scores = clustered(N, 1).astype(np.float16).astype(np.float32) @ query
+    return lambda key: (-scores[int(key)], int(key))
+
+
+def test_low_effort_loses_recall_so_the_index_is_really_used(big: Collection) -> None:
+    queries = clustered(50, 2)
+    truth = exact(queries, clustered(N, 1), 20)
+    assert recall(found(big, queries, 20, effort=1), truth) < 1.0
+
+
+def test_rows_added_after_the_index_are_found(big: Collection) -> None:
+    newer = clustered(5, 3)
+    big.add([Item(f"new{i}") for i in range(5)], newer)
+    assert [hits[0] for hits in found(big, newer, 1)] == [f"new{i}" for i in range(5)]
+
+
+def test_deleted_and_replaced_rows_are_not_found_through_the_index(big: Collection) -> None:
+    query = clustered(1, 2)
+    first = found(big, query)[0]
+    big.delete(first[:5])
+    big.add([Item(first[5])], -query)
+    assert found(big, query, 5)[0] == exact(query, clustered(N, 1), 11)[0][6:]
+
+
+@pytest.mark.parametrize("low", [3_990, 3_000, 500])
+def test_a_filter_loses_nothing_through_the_index(big: Collection, low: int) -> None:
+    queries = clustered(30, 2)
+    rows = clustered(N, 1)
+    answers = found(big, queries, where=Compare("n", ">=", low))
+    truth = [[str(int(k) + low) for k in keys] for keys in exact(queries, rows[low:])]
+    assert recall(answers, truth) >= 0.99
+
+
+def test_a_short_answer_is_the_start_of_a_longer_one(big: Collection) -> None:
+    for short, long in zip(
+        found(big, clustered(20, 2), 5), found(big, clustered(20, 2), 15), strict=True
+    ):
+        assert long[:5] == short
+
+
+def test_a_fresh_index_is_not_built_again_and_a_stale_one_is(big: Collection) -> None:
+    assert not big.build_index("image", threshold=1_000)
+    big.add([Item(f"x{i}") for i in range(1_500)], clustered(1_500, 4))
+    assert big.build_index("image", threshold=1_000)
+    assert big.stats().indexes[0].rows == N + 1_500
+    assert not big.build_index("text", threshold=1_000)
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_damaged_index_costs_time_and_no_answer(
+    big: Collection, tmp_path: Path, damage: str
+) -> None:
+    (file,) = (tmp_path / "store" / "idx").iterdir()
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    if damage == "remove":
+        file.unlink()
+    else:
+        file.write_bytes(data if damage == "flip" else data[:-9])
+    queries = clustered(20, 2)
+    with Store.open(tmp_path / "store", readonly=True) as store:
+        assert found(store.collection("big"), queries) == exact(queries, clustered(N, 1))
+        assert [p.where for p in store.verify()] == [file.name]
+    assert big.build_index("image", threshold=1_000)
+    with Store.open(tmp_path / "store", readonly=True) as store:
+        assert store.verify() == []
