@@ -1,0 +1,140 @@
+"""Readers: what `mmsearch index` is given, as a stream of samples. None opens a picture."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat as modes
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from mmsearch.errors import BadSource
+from mmsearch.readers.dataset import read_dataset
+from mmsearch.readers.folder import is_junk, read_folder
+from mmsearch.readers.formats import is_picture, refusal
+from mmsearch.readers.paths import read_path_file, read_paths
+from mmsearch.readers.samples import picture_beside_captions, reason_of
+from mmsearch.readers.table import read_table
+from mmsearch.types import Sample, Skipped
+from mmsearch.uris import key_of, printable
+
+_Samples = Iterator[Sample | Skipped]
+
+# By suffix: files that list pictures, those that know splits, and those that don't.
+_WITH_SPLITS: dict[str, Callable[..., _Samples]] = {
+    ".csv": read_table,
+    ".tsv": read_table,
+    ".jsonl": read_table,
+    ".ndjson": read_table,
+    ".json": read_dataset,
+}
+_PATH_LISTS = (".txt", ".lst")
+
+
+def read(
+    source: str,
+    *,
+    split: str | None = None,
+    follow_links: bool = False,
+    stdin: BinaryIO | None = None,
+) -> _Samples:
+    """Return what a source holds: samples, and what was left out, in a fixed order.
+
+    What the source is decides: "-" is a list of paths on standard input, a folder is walked,
+    csv/tsv/jsonl/json files list pictures with their captions, txt files list paths, and any
+    other file is a picture. A name that doesn't exist and has *, ? or [ is a pattern; ** goes
+    through folders.
+
+    Args:
+        source: one argument of the command line.
+        split: keep one split of a table or data set ("test", "train,restval").
+        follow_links: follow symbolic links below folders.
+        stdin: where "-" reads from; None is the process's own.
+
+    Raises:
+        BadSource: nothing is there, it cannot be read as what it is, or it has no splits.
+            About a file's content it is raised when the first samples are asked for.
+    """
+    suffix = Path(source).suffix.lower()
+    status = None if source == "-" else _stat(source)
+    is_file = status is not None and modes.S_ISREG(status.st_mode)
+    if is_file and suffix in _WITH_SPLITS:
+        return _WITH_SPLITS[suffix](source, split=split)
+    if split is not None:
+        raise BadSource(f"{printable(source)} has no splits; only tables and data sets have them")
+    if source == "-":
+        return read_paths(stdin or sys.stdin.buffer, follow_links=follow_links)
+    if status is None:
+        return _read_pattern(source, _matches(source), follow_links)
+    if modes.S_ISDIR(status.st_mode):
+        return read_folder(source, follow_links=follow_links)
+    if not is_file:
+        raise BadSource(
+            f"{printable(source)} is no file or folder; to read paths from a pipe use -"
+        )
+    if suffix == ".parquet":
+        raise BadSource(
+            f"{printable(source)}: parquet isn't supported yet; export it as csv or jsonl"
+        )
+    if suffix in _PATH_LISTS:
+        return read_path_file(source, follow_links=follow_links)
+    return picture_beside_captions(source)
+
+
+def roots(source: str) -> list[str]:
+    """Return the keys of the folders that `read(source)` lists in full: what isn't listed is gone.
+
+    Lists, tables and single files have none. Where `read` yields a Skipped whose key ends in
+    "/", nothing is known about what is below that key.
+
+    Raises:
+        BadSource: nothing is there.
+    """
+    if source == "-":
+        return []
+    status = _stat(source)
+    folders = [source] if status is not None else _matches(source)
+    return [key_of(os.path.realpath(f)) for f in folders if Path(f).is_dir() and "**" not in source]
+
+
+def _stat(source: str) -> os.stat_result | None:
+    """Return the `stat` of a source, or None if it may be a pattern."""
+    try:
+        return Path(source).stat()
+    except (OSError, ValueError) as error:
+        if glob.has_magic(source):
+            return None
+        what = reason_of(error)
+        what = "no such file or folder" if what == "no such file" else what
+        raise BadSource(f"{what}: {printable(source)}") from error
+
+
+def _matches(pattern: str) -> list[str]:
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # "~", absolute patterns
+    if not found:
+        raise BadSource(f"nothing matches {printable(pattern)}")
+    return found
+
+
+def _read_pattern(pattern: str, found: list[str], follow_links: bool) -> _Samples:
+    """Yield what matches a pattern: pictures, and the folders that ** did not go through.
+
+    Tables and data sets only if the pattern ends in their suffix. Other files are passed over.
+    """
+    named = Path(pattern).suffix.lower()
+    for name in found:
+        path = Path(name)
+        if path.is_dir():
+            if "**" not in pattern and not is_junk(path.name):
+                yield from read_folder(name, follow_links=follow_links)
+        elif "**" in pattern and any(is_junk(p) for p in path.parts[:-1] if p not in (".", "..")):
+            continue
+        elif named in _WITH_SPLITS:
+            yield from _WITH_SPLITS[named](name)
+        elif path.is_file() and (is_picture(name) or refusal(name)):
+            yield from picture_beside_captions(name)
+
+
+__all__ = ["read", "roots"]

@@ -1,0 +1,189 @@
+"""A folder of pictures: everything below it, one directory's names in memory at a time."""
+
+# os.path, not pathlib: these lines run for every one of a million files.
+# ruff: noqa: PTH112, PTH113, PTH116, PTH118
+
+from __future__ import annotations
+
+import os
+import stat as modes
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from mmsearch.errors import BadSource
+from mmsearch.readers.captions import caption_file, captions_beside
+from mmsearch.readers.formats import RAW, REFUSED, is_picture, suffix_of
+from mmsearch.readers.samples import picture, reason_of
+from mmsearch.readers.table import NoColumns, Row, rows_by_picture, spelling
+from mmsearch.types import Sample, Skipped
+from mmsearch.uris import key_of, stamp_of, uri_of
+
+# Thumbnails and waste of NAS boxes, archivers and Windows; compared in lower case.
+JUNK = frozenset(
+    {"@eadir", "#recycle", "__macosx", "$recycle.bin", "system volume information", "lost+found"}
+)
+# In the root folder, the first that is there: rows of (file name, caption, ...).
+TABLES = tuple(f"{name}.{suffix}" for name in ("captions", "metadata")
+               for suffix in ("csv", "tsv", "jsonl"))  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Listing:
+    """The names in one directory that matter. Names, not DirEntry: a quarter of the memory."""
+
+    pictures: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)  # to folders
+    texts: dict[str, str] = field(default_factory=dict)  # "photo" -> "photo.TXT"
+
+
+def is_junk(name: str) -> bool:
+    """Return whether a directory of this name, below the root, is passed over."""
+    return name.startswith(".") or name.lower() in JUNK
+
+
+def read_folder(folder: str, *, follow_links: bool = False) -> Iterator[Sample | Skipped]:
+    """Yield the pictures below a folder in a fixed order; none is opened.
+
+    The folder itself is resolved, links below it are passed over. A folder's own pictures
+    come first, sorted by name, then its folders. Hidden and junk directories are passed over,
+    hidden files are not. Files that are no pictures are passed over, refused picture formats
+    are yielded as Skipped (a raw file beside its exported picture is passed over). What
+    vanishes meanwhile, sockets, pipes and devices are no pictures.
+
+    A folder that cannot be read, or the root should it vanish, is yielded as Skipped with a
+    key that ends in "/": nothing is known about what is below it.
+
+    Args:
+        folder: the root.
+        follow_links: follow symbolic links to files and folders; each folder is read once,
+            and under its real path if that is below the root.
+    """
+    root = os.path.realpath(folder)
+    rows, trouble = _table(root)
+    if trouble is not None:
+        yield trouble
+    for directory, listing in _walk(root, follow_links):
+        if isinstance(listing, OSError):
+            reason = f"the folder cannot be read: {reason_of(listing)}"
+            yield Skipped(_folder_key(directory), uri_of(directory), reason)
+        else:
+            yield from _pictures(root, directory, listing, rows, follow_links)
+            yield from _refused(directory, listing)
+    if not os.path.isdir(root):  # an unplugged drive: what wasn't listed isn't deleted
+        reason = "the folder vanished while it was read"
+        yield Skipped(_folder_key(root), uri_of(root), reason)
+
+
+def _folder_key(directory: str) -> str:
+    return key_of(directory).rstrip("/") + "/"
+
+
+def _walk(root: str, follow_links: bool) -> Iterator[tuple[str, _Listing | OSError]]:
+    """Yield the directories and what is in them, real ones before linked ones."""
+    stack, links = [root], deque[str]()
+    seen: set[tuple[int, int]] = set()
+    while stack or links:
+        directory = stack.pop() if stack else links.popleft()
+        listing = _Listing()
+        try:
+            if follow_links:
+                stat = os.stat(directory)
+                if (stat.st_dev, stat.st_ino) in seen:
+                    continue
+                seen.add((stat.st_dev, stat.st_ino))
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    _sort_in(entry, listing, follow_links)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield directory, error  # then what was listed before a disk failed
+        yield directory, listing
+        stack += (os.path.join(directory, n) for n in sorted(listing.folders, reverse=True))
+        links += (os.path.join(directory, n) for n in sorted(listing.links))
+
+
+def _sort_in(entry: os.DirEntry[str], listing: _Listing, follow_links: bool) -> None:
+    name = entry.name
+    if entry.is_dir(follow_symlinks=False):
+        if not is_junk(name):
+            listing.folders.append(name)
+    elif entry.is_file(follow_symlinks=follow_links):
+        suffix = suffix_of(name)
+        if suffix == ".txt":
+            listing.texts[name[:-4]] = name
+        elif is_picture(name):
+            listing.pictures.append(name)
+        elif suffix in REFUSED:
+            listing.refused.append(name)
+    elif follow_links and entry.is_dir() and not is_junk(name):
+        listing.links.append(name)
+
+
+def _pictures(
+    root: str, directory: str, listing: _Listing, rows: Mapping[str, Row], follow_links: bool
+) -> Iterator[Sample | Skipped]:
+    listing.pictures.sort()
+    for name in listing.pictures:
+        path = os.path.join(directory, name)
+        try:
+            stat = os.stat(path, follow_symlinks=follow_links)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield Skipped(key_of(path), uri_of(path), reason_of(error))
+            continue
+        if not modes.S_ISREG(stat.st_mode):
+            continue
+        captions: tuple[str, ...] = ()
+        beside = caption_file(name, listing.texts)
+        if beside is not None:
+            text = os.path.join(directory, beside)
+            try:
+                captions = captions_beside(text)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                yield Skipped(key_of(text), uri_of(text), f"captions: {reason_of(error)}")
+        row = rows.get(spelling(path[len(root) :].lstrip(os.sep))) if rows else None
+        if row is None:
+            yield picture(path, stat, captions=captions)
+        else:
+            yield picture(path, stat, captions=(*captions, *row.texts), extra=row.extra)
+
+
+def _refused(directory: str, listing: _Listing) -> Iterator[Skipped]:
+    stems = {n.rpartition(".")[0] for n in listing.pictures} if listing.refused else set()
+    for name in sorted(listing.refused):
+        stem, _, _ = name.rpartition(".")
+        suffix = suffix_of(name)
+        if suffix in RAW and (stem in stems or name in stems):
+            continue
+        path = os.path.join(directory, name)
+        try:
+            stamp = stamp_of(os.stat(path))
+        except OSError:
+            continue
+        yield Skipped(key_of(path), uri_of(path), REFUSED[suffix], stamp)
+
+
+def _table(root: str) -> tuple[Mapping[str, Row], Skipped | None]:
+    """Return the rows of the root's caption table by the picture's path below the root.
+
+    With them, what was wrong with the table, if anything.
+    """
+    for name in TABLES:
+        path = os.path.join(root, name)
+        if not os.path.isfile(path):
+            continue
+        try:
+            return {spelling(r.name): r for r in rows_by_picture(path)}, None
+        except BadSource as error:
+            # metadata.csv is a common name: only if it names pictures was it meant for us.
+            if name.startswith("metadata") and isinstance(error, NoColumns):
+                continue
+            return {}, Skipped(key_of(path), uri_of(path), f"captions: {error}")
+    return {}, None
