@@ -59,7 +59,7 @@ class AnnIndex:
                 size += len(data)
                 return len(data)
 
-            faiss.write_index(self._index, faiss.PyCallbackIOWriter(write))
+            faiss.write_index(self._index, faiss.PyCallbackIOWriter(write))  # type: ignore[attr-defined]
         return size, digest.hexdigest()
 
 

@@ -296,6 +296,8 @@ class Collection:
         for pos, score in zip(best[0].tolist(), best[1].tolist(), strict=True):
             if pos in live and len(matches) < k:
                 self._vector(shelf, pos, live[pos][8])
+                # Rounding to float16 can make a cosine 1.00004.
+                score = min(max(score, -1.0), 1.0)
                 matches.append(Match(rows.to_item(live[pos], self._path), score))
         return matches
 

@@ -124,6 +124,11 @@ def to_sql(where: Where, depth: int = 0) -> tuple[str, list[Any]]:
             return _leaf(field, "{} LIKE ? ESCAPE '\\'", f"%{pattern}%")
         case Glob(field, pattern):
             return _leaf(field, "{} GLOB ?", pattern)
+        case Prefix("key", start):
+            # The range uses the table's index, the rest is for names with odd characters.
+            return "item.key >= ? AND substr(item.key, 1, length(?)) = ? AND item.key < ?", [
+                start, start, start, f"{start}\U0010ffff",
+            ]  # fmt: skip
         case Prefix(field, start):
             # substr, not GLOB: the start may hold any character.
             return _leaf(field, "substr({}, 1, length(?)) = ?", start, start)

@@ -1,0 +1,159 @@
+"""The command line: `mmsearch COMMAND`. The list of commands, and the last resort for errors.
+
+Each command lives in a module of its own, imported when it is called: `mmsearch --help`
+imports click alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from mmsearch.version import __version__
+
+# name: (module, what `mmsearch --help` says)
+COMMANDS = {
+    "index": ("index", "Add pictures and texts to a collection."),
+    "search": ("search", "Find pictures or texts by a text or a picture."),
+    "batch": ("search", "Answer many queries with one load of the model."),
+    "status": ("status", "Show what is stored."),
+    "failures": ("status", "List the files that could not be indexed."),
+    "verify": ("status", "Look for damage in the store."),
+    "models": ("models", "List models, or tell about one."),
+    "doctor": ("doctor", "Check this installation."),
+    "demo": ("demo", "Index free pictures and ask a few questions."),
+}
+
+
+class Exit:
+    """The exit codes. Click's own 2 means a wrong call."""
+
+    OK = 0
+    NO_HITS = 1
+    USAGE = 2
+    NO_INDEX = 3
+    NO_MODEL = 4
+    SOME_FAILED = 5
+    INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = import_module(f"mmsearch.cli.{COMMANDS[name][0]}")
+        command: click.Command = getattr(module, f"{name}_command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            guess = get_close_matches(args[0], COMMANDS, n=1)
+            if not guess:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {guess[0]!r}?", ctx) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done or hits, 1 no hits, 2 wrong call, 3 no usable index, "
+    "4 model unavailable, 5 some files failed, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="mmsearch")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Search your pictures by text or by picture. Offline.
+
+    mmsearch index ~/Pictures, then mmsearch search "a dog catching a frisbee".
+    """
+    from mmsearch.cli.config import settings
+
+    ctx.obj = {"debug": debug}
+    found = settings()
+    ctx.default_map = dict.fromkeys(COMMANDS, found)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; never returns."""
+    arguments = sys.argv[1:] if args is None else args
+    try:
+        code = cli.main(arguments, prog_name="mmsearch", standalone_mode=False)
+        _flush()
+        raise SystemExit(code if isinstance(code, int) else Exit.OK)
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted; what was acknowledged is stored, run again to go on", arguments, 130)
+        _leave(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has enough (| head).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave(Exit.OK)
+    except click.ClickException as error:
+        if not _wants_json(arguments):
+            error.show()
+        else:
+            _say(error.format_message(), arguments, error.exit_code, type(error).__name__)
+        _leave(error.exit_code)
+    except Exception as error:
+        code = exit_code(error)
+        if code is None or "--debug" in arguments:
+            raise
+        _say(str(error), arguments, code, type(error).__name__)
+        _leave(code)
+
+
+def exit_code(error: Exception) -> int | None:
+    """Return the code for an error that is ours; None for any other."""
+    from index_store import errors as store
+    from mmsearch import errors
+
+    if isinstance(error, store.BadFilter | errors.BadQuery | errors.BadSource):
+        return Exit.USAGE
+    if isinstance(error, errors.MmsearchError):
+        return Exit.NO_MODEL
+    return Exit.NO_INDEX if isinstance(error, store.StoreError) else None
+
+
+def _say(message: str, arguments: list[str], code: int, sort: str = "Interrupted") -> None:
+    """Write one error to stderr: a line for people, or JSON where JSON was asked for."""
+    if _wants_json(arguments):
+        error: dict[str, Any] = {"type": sort, "message": message, "exit_code": code}
+        click.echo(json.dumps({"schema": 1, "error": error}), err=True)
+    else:
+        click.echo(f"mmsearch: {message}", err=True)
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(
+        (a == "--format" and b in {"json", "jsonl"}) or a in {"--format=json", "--format=jsonl"}
+        for a, b in pairs
+    )
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+
+
+def _leave(code: int) -> None:
+    raise SystemExit(code)

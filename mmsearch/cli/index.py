@@ -1,0 +1,223 @@
+"""`mmsearch index`: listing, embedding and storing, with progress on stderr."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmsearch.cli import Exit
+from mmsearch.cli.options import is_terminal, note, store_options, threads_option
+
+if TYPE_CHECKING:
+    from index_store import Collection, Item, Store
+    from mmsearch.ingestion import IngestReport
+    from mmsearch.types import Sample, Skipped
+
+
+@click.command("index", short_help="Add pictures and texts to a collection.")
+@click.argument("sources", nargs=-1, required=True, metavar="PATH...")
+@store_options
+@click.option(
+    "--model",
+    envvar="MMSEARCH_MODEL",
+    metavar="SPEC",
+    help="Encoder for a new collection, as `mmsearch models list` names it [default: auto].",
+)
+@threads_option
+@click.option("--batch-size", type=click.IntRange(1, 1024), default=16, show_default=True,
+              metavar="N", help="Pictures per model call and per commit.")  # fmt: skip
+@click.option("--split", metavar="NAME", help="Only this split of a table or data set.")
+@click.option("--retry", is_flag=True, help="Try files again that failed before.")
+@click.option("--prune", is_flag=True, help="Forget what is gone from a folder, however much.")
+@click.option("--follow-links", is_flag=True, help="Follow symbolic links below folders.")
+@click.option("--format", "format_", type=click.Choice(["table", "json", "jsonl"]),
+              default="table", show_default=True,
+              help="json: the report; jsonl: a line for each item once it is durable, then the "
+              "report.")  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="No progress, only warnings.")
+def index_command(
+    sources: tuple[str, ...], store: Path, collection: str, model: str | None,
+    threads: int | None, batch_size: int, split: str | None, retry: bool, prune: bool,
+    follow_links: bool, format_: str, quiet: bool,
+) -> int:  # fmt: skip
+    """Add pictures and texts to a collection.
+
+    PATH is a picture, a folder, a csv, tsv or jsonl table, a data set in Karpathy's or COCO's
+    JSON, or - for paths on standard input. What has not changed since the last run is not read
+    again; what only moved is not embedded again; what is gone is forgotten. Captions beside
+    pictures (photo.txt, captions.csv) are stored as texts that can be searched.
+
+    Interrupt it at any time and run it again: what was stored stays stored.
+    """
+    from mmsearch.ingestion import ingest
+    from mmsearch.readers import read, roots
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    stdin = sys.stdin.buffer if "-" in sources else None
+    # All sources are looked at before anything is stored: a mistyped one changes nothing.
+    folders = [root for source in sources for root in roots(source)]
+
+    def samples() -> Iterator[Sample | Skipped]:
+        return itertools.chain.from_iterable(
+            read(s, split=split, follow_links=follow_links, stdin=stdin) for s in sources
+        )
+
+    listing = samples()
+    with _opened(store, collection, model, threads) as (opened, encoder):
+        total = None if stdin or quiet or not is_terminal() else _counted(samples())
+        with _Bar(total, quiet) as bar:
+            report = ingest(
+                listing,
+                encoder,
+                opened,
+                roots=folders,
+                prune=prune,
+                retry=retry,
+                batch_size=batch_size,
+                threads=threads,
+                progress=bar.show,
+                committed=_print_committed if format_ == "jsonl" else None,
+            )
+            bar.text("building the index")
+            built = [opened.build_index(kind) for kind in ("image", "text")]
+    _say(report, format_, any(built))
+    return Exit.SOME_FAILED if report.skipped else Exit.OK
+
+
+class _opened:  # noqa: N801
+    """Open, or make, the collection for writing, with the encoder that it was made with."""
+
+    def __init__(self, path: Path, name: str, model: str | None, threads: int | None) -> None:
+        self._path, self._name, self._model, self._threads = path, name, model, threads
+        self._store: Store | None = None
+
+    def __enter__(self) -> tuple[Collection, Any]:
+        from index_store import Store
+        from index_store.db import META
+        from index_store.errors import SpaceMismatch
+        from mmsearch.encoders import load_encoder, resolve_model
+
+        wanted = self._model or "auto"
+        if (self._path / META).is_file():
+            with Store.open(self._path, readonly=True) as reader:
+                if self._name in reader.collections():
+                    wanted = self._model or reader.collection(self._name).model
+        spec = resolve_model(wanted)
+        if wanted == "auto":
+            note(f"using the model {spec} (chosen by auto; see: mmsearch models list)")
+        # Before the store: an unknown model leaves no empty store behind.
+        encoder = load_encoder(spec, threads=self._threads)
+        self._store = Store.open(self._path, create=True)
+        try:
+            if self._name in self._store.collections():
+                collection = self._store.collection(self._name)
+                if collection.space != encoder.space:
+                    raise SpaceMismatch(self._name, collection.space, encoder.space)
+            else:
+                collection = self._store.create_collection(self._name, encoder.space, model=spec)
+        except BaseException:
+            self._store.close()
+            raise
+        return collection, encoder
+
+    def __exit__(self, *_: object) -> None:
+        if self._store:
+            self._store.close()
+
+
+class _Bar:
+    """Progress on stderr: a bar on a terminal, else a line now and then."""
+
+    def __init__(self, total: _Counter | None, quiet: bool) -> None:
+        from tqdm import tqdm
+
+        self._total = total
+        self._bar = tqdm(
+            unit=" files", disable=True if quiet or not is_terminal() else None, smoothing=0.05
+        )
+        self._failed = 0
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, report: IngestReport) -> None:
+        if self._total and self._total.done:
+            self._bar.total = self._total.count
+        self._bar.update(report.seen - self._bar.n)
+        if len(report.skipped) != self._failed:
+            self._failed = len(report.skipped)
+            self._bar.set_postfix_str(f"{self._failed} failed")
+
+    def text(self, what: str) -> None:
+        self._bar.set_description(what)
+
+
+class _Counter:
+    """Counts the files to come on a thread of its own, so that the bar can tell the end."""
+
+    def __init__(self, samples: Iterable[object]) -> None:
+        self.count, self.done = 0, False
+        self._samples = samples
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self.count = sum(1 for _ in self._samples)
+        except Exception:  # noqa: BLE001 - the run itself meets the same error and reports it
+            return
+        self.done = True
+
+
+def _counted(samples: Iterable[object]) -> _Counter:
+    return _Counter(samples)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _print_committed(items: Sequence[Item]) -> None:
+    """Acknowledge: these items are on the disk."""
+    for item in items:
+        click.echo(json.dumps({"stored": item.key, "kind": item.kind}))
+
+
+def _say(report: IngestReport, format_: str, built: bool) -> None:
+    from mmsearch.uris import printable
+
+    figures = {
+        name: getattr(report, name)
+        for name in ("added", "updated", "reused", "captions", "unchanged", "removed",
+                     "held_back", "known_failures")
+    }  # fmt: skip
+    if format_ == "table":
+        parts = [f"{n:,} {name.replace('_', ' ')}" for name, n in figures.items() if n]
+        if report.skipped:
+            parts.append(f"{len(report.skipped):,} failed")
+        note(", ".join(parts) if parts else "nothing to index")
+    else:
+        failed = [{"key": s.key, "reason": s.reason} for s in report.skipped]
+        whole = {"schema": 1, "report": figures | {"failed": failed, "index_built": built}}
+        click.echo(json.dumps(whole, indent=2 if format_ == "json" else None))
+    for skipped in report.skipped[:5]:
+        note(f"failed: {printable(skipped.key)}: {printable(skipped.reason)}")
+    if len(report.skipped) > 5:
+        note(f"... and {len(report.skipped) - 5} more; see: mmsearch failures")
+    if report.held_back:
+        note(
+            f"{report.held_back} indexed files are gone from their folder; they were kept in case "
+            "a drive is not plugged in. If they are gone for good: --prune"
+        )
+    if report.known_failures:
+        note(f"{report.known_failures} known failures were not tried again; --retry tries them")

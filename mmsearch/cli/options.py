@@ -1,0 +1,91 @@
+"""Options that commands share, and what they open."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mmsearch.cli.config import default_store
+
+if TYPE_CHECKING:
+    from index_store import Where
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def store_options(command: F) -> F:
+    """Add --store and --collection."""
+    command = click.option(
+        "--collection",
+        envvar="MMSEARCH_COLLECTION",
+        default="default",
+        show_default=True,
+        metavar="NAME",
+        help="Which collection of the store.",
+    )(command)
+    return click.option(
+        "--store",
+        envvar="MMSEARCH_HOME",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=default_store,
+        metavar="DIR",
+        help="Folder of the index [default: $MMSEARCH_HOME, else the user's data folder].",
+    )(command)
+
+
+def threads_option(command: F) -> F:
+    return click.option(
+        "--threads",
+        envvar="MMSEARCH_THREADS",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="CPU threads [default: the cores of this machine].",
+    )(command)
+
+
+def filter_options(command: F) -> F:
+    """Add --where and --path."""
+    command = click.option(
+        "--path",
+        "paths",
+        multiple=True,
+        metavar="GLOB",
+        help="Only files whose path matches, as in 'beach/*' (may be given several times).",
+    )(command)
+    return click.option(
+        "--where",
+        metavar="FILTER",
+        help="""Only items whose metadata match, as in 'width > 2000 and camera ~ "canon"'.""",
+    )(command)
+
+
+def build_filter(where: str | None, paths: tuple[str, ...]) -> Where | None:
+    """Return the filter that --where and --path say together, or None.
+
+    Raises:
+        BadFilter: --where cannot be read.
+    """
+    if where is None and not paths:
+        return None
+    from index_store.where import AllOf, AnyOf, path_glob
+    from mmsearch.filters import parse_where
+
+    parts: list[Where] = []
+    if where is not None:
+        parts.append(parse_where(where))
+    if paths:
+        parts.append(AnyOf(*(path_glob(p) for p in paths)))
+    return AllOf(*parts)
+
+
+def note(message: str) -> None:
+    """Say something that is no result: on stderr."""
+    click.echo(f"mmsearch: {message}", err=True)
+
+
+def is_terminal() -> bool:
+    return sys.stderr.isatty()

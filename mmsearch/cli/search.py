@@ -1,0 +1,147 @@
+"""`mmsearch search` and `mmsearch batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mmsearch.cli import Exit
+from mmsearch.cli.options import build_filter, filter_options, note, store_options, threads_option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from index_store.types import Kind
+    from mmsearch.search import Engine
+
+F = TypeVar("F", bound="Callable[..., Any]")
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".avif", ".tif", ".tiff")
+FORMAT_HELP = "How to print hits; json has a schema version."
+
+
+def _result_options(command: F) -> F:
+    for option in (
+        click.option("-n", "--limit", "k", type=click.IntRange(1, 10_000), default=10,
+                     show_default=True, metavar="N", help="Hits wanted."),
+        click.option("--kind", type=click.Choice(["image", "text"]), default="image",
+                     show_default=True, help="Find pictures, or texts (captions)."),
+        click.option("--model", envvar="MMSEARCH_MODEL", metavar="SPEC",
+                     help="Encoder for the query [default: the collection's own]."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command("search", short_help="Find pictures or texts by a text or a picture.")
+@click.argument("query")
+@_result_options
+@filter_options
+@click.option("--format", "format_", default="table", show_default=True, help=FORMAT_HELP,
+              type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]))  # fmt: skip
+@click.option("-0", "--null", is_flag=True, help="Print paths ended by NUL, for xargs -0.")
+@click.option("--text", "as_text", is_flag=True, help="QUERY is text even if a file has its name.")
+@threads_option
+@store_options
+def search_command(
+    query: str, k: int, kind: Kind, model: str | None, where: str | None,
+    paths: tuple[str, ...], format_: str, null: bool, as_text: bool, threads: int | None,
+    store: Path, collection: str,
+) -> int:  # fmt: skip
+    """Find pictures or texts by QUERY: words, or the path of a picture.
+
+    \b
+    mmsearch search "two dogs in the snow"
+    mmsearch search holiday.jpg -n 5
+    mmsearch search holiday.jpg --kind text        which captions fit?
+    mmsearch search "a boat" --path 'greece/*' -0 | xargs -0 cp -t boats/
+
+    Exits with 1 if there is no hit.
+    """
+    # Everything about the call is checked before a model is loaded.
+    condition = build_filter(where, paths)
+    picture = not as_text and _is_file(query)
+    if not picture and not as_text and query.lower().endswith(PICTURE_ENDINGS):
+        note(f"there is no file {query!r}; searching for these words")
+    with _engine(store, collection, model, threads, picture=picture) as engine:
+        from mmsearch.cli.output import write_hits
+        from mmsearch.types import Query
+
+        asked = Query(
+            text=None if picture else query, image=query if picture else None,
+            k=k, kind=kind, where=condition,
+        )  # fmt: skip
+        hits = engine.search(asked)
+        write_hits(asked, hits, "paths" if null else format_, null=null)
+    return Exit.OK if hits else Exit.NO_HITS
+
+
+@click.command("batch", short_help="Answer many queries with one load of the model.")
+@click.argument("queries", type=click.File(encoding="utf8"))
+@_result_options
+@filter_options
+@click.option("--format", "format_", default="jsonl", show_default=True, help=FORMAT_HELP,
+              type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]))  # fmt: skip
+@threads_option
+@store_options
+def batch_command(
+    queries: Any, k: int, kind: Kind, model: str | None, where: str | None,
+    paths: tuple[str, ...], format_: str, threads: int | None, store: Path, collection: str,
+) -> int:  # fmt: skip
+    """Answer the queries of a file, or of standard input (-), one a line.
+
+    A line that is the path of an existing file is a picture query, as in `search`. Exits with
+    1 if a query has no hit.
+    """
+    condition = build_filter(where, paths)
+    with _engine(store, collection, model, threads, picture=True) as engine:
+        from mmsearch.cli.output import write_batch
+        from mmsearch.pipeline import batched
+        from mmsearch.types import Hit, Query
+
+        missed = 0
+
+        def answers() -> Iterator[tuple[Query, list[Hit]]]:
+            nonlocal missed
+            lines = (line.strip() for line in queries)
+            # One by one on a terminal or a pipe; grouped they share the model's call.
+            for group in batched((line for line in lines if line), 32):
+                asked = [
+                    Query(image=line, k=k, kind=kind, where=condition)
+                    if _is_file(line)
+                    else Query(line, k=k, kind=kind, where=condition)
+                    for line in group
+                ]
+                for query, hits in zip(asked, engine.search_batch(asked), strict=True):
+                    missed += not hits
+                    yield query, hits
+
+        write_batch(answers(), format_)
+    return Exit.NO_HITS if missed else Exit.OK
+
+
+@contextmanager
+def _engine(
+    path: Path, name: str, model: str | None, threads: int | None, *, picture: bool
+) -> Iterator[Engine]:
+    """Open the collection for reading, with its encoder."""
+    from index_store import Store
+    from mmsearch.encoders import load_encoder
+    from mmsearch.search import Engine
+
+    with Store.open(path, readonly=True) as store:
+        collection = store.collection(name)
+        encoder = load_encoder(
+            model or collection.model, threads=threads, towers="both" if picture else "text"
+        )
+        yield Engine(collection, encoder)
+
+
+def _is_file(query: str) -> bool:
+    try:
+        return Path(query).is_file()
+    except (OSError, ValueError):
+        return False  # too long for a path, or with a NUL

@@ -1,0 +1,285 @@
+"""Pictures and texts into a collection, forward only: list, look, prepare, encode, commit.
+
+One batch is one transaction, so whatever stops the run costs the batch under way at most; run
+again, it goes on from there. What has not changed is not opened, and what has only moved or
+been copied is not embedded again: its content hash is known.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection as Sized
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from index_store import Collection, Compare, Failure, Item, Prefix
+from index_store.types import Vectors
+from index_store.where import AllOf
+from mmsearch.errors import BadPicture
+from mmsearch.pipeline import batched, map_ahead
+from mmsearch.types import Array, Encoder, Sample, Skipped
+from mmsearch.uris import content_hash, is_text, printable, uri_of
+
+BATCH = 16  # pictures; more costs memory and gains nothing on a CPU
+LOOKUP = 512  # samples whose stamps are asked for at once
+# What a picture's own bytes say; taken over for a copy, which is not opened.
+FROM_PIXELS = ("width", "height", "format", "taken", "camera", "lens", "lat", "lon")
+# More than this many of the pictures gone at once looks like a drive that is not there.
+BRAKE_COUNT, BRAKE_PART = 10, 0.2
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """What a run has done so far; handed to `progress` after every commit.
+
+    added, updated: pictures and texts stored; `reused` of them without embedding anything.
+    captions: texts stored with pictures. unchanged: looked at and left. known_failures:
+    failed before, unchanged since, not tried. removed: gone from the folder and so from the
+    collection. held_back: gone, but so many that they were kept. skipped: failed now.
+    """
+
+    added: int = 0
+    updated: int = 0
+    reused: int = 0
+    captions: int = 0
+    unchanged: int = 0
+    known_failures: int = 0
+    removed: int = 0
+    held_back: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def seen(self) -> int:
+        """Samples dealt with, whatever became of them."""
+        stored = self.added + self.updated
+        return stored + self.unchanged + self.known_failures + len(self.skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One item ready to be encoded. twin: key of an item with the same content, or ""."""
+
+    item: Item
+    captions: tuple[str, ...]
+    array: Array | None
+    twin: str
+    known: bool
+
+
+def ingest(
+    samples: Iterable[Sample | Skipped],
+    encoder: Encoder,
+    collection: Collection,
+    *,
+    roots: Sequence[str] = (),
+    prune: bool = False,
+    retry: bool = False,
+    batch_size: int = BATCH,
+    threads: int | None = None,
+    progress: Callable[[IngestReport], None] | None = None,
+    committed: Callable[[Sequence[Item]], None] | None = None,
+) -> IngestReport:
+    """Store what the samples hold and return what was done.
+
+    Args:
+        samples: from `mmsearch.readers.read`.
+        roots: keys of folders that the samples list in full: items below them that were not
+            listed are removed, unless they are suspiciously many.
+        prune: remove them however many they are.
+        retry: try what failed before, even if it has not changed.
+        batch_size: pictures per encoder call and per transaction.
+        threads: to read and decode; default: the cores of this machine.
+        progress: called with the report after every commit.
+        committed: called with the items of each transaction once they are durable.
+
+    Raises:
+        SpaceMismatch: the collection holds vectors of another encoder.
+        StoreFull, WriteFailed: what was acknowledged before is kept.
+    """
+    collection.check_space(encoder.space)
+    run = _Run(encoder, collection, retry)
+    threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
+    prepared = map_ahead(run.prepare, run.changed(samples), threads=threads, ahead=3 * batch_size)
+    try:
+        for batch in batched(prepared, batch_size):
+            items = run.store(batch)
+            if committed and items:
+                committed(items)
+            if progress:
+                progress(run.report)
+    finally:
+        prepared.close()
+    run.remove_gone(roots, prune)
+    if progress:
+        progress(run.report)
+    return run.report
+
+
+class _Run:
+    """One pass over the samples."""
+
+    def __init__(self, encoder: Encoder, collection: Collection, retry: bool) -> None:
+        self.report = IngestReport()
+        self._encoder = encoder
+        self._collection = collection
+        self._failed = {f.key: f.stamp for f in collection.failures()}
+        self._retry = retry
+        self._seen: set[str] = set()
+        self._stored_contents: set[str] = set()
+
+    def changed(
+        self, samples: Iterable[Sample | Skipped]
+    ) -> Iterator[tuple[Sample, bool] | Skipped]:
+        """Pass on what must be looked at, with whether its key is stored already."""
+        for chunk in batched(samples, LOOKUP):
+            keys = [s.item.key for s in chunk if isinstance(s, Sample)]
+            stamps = self._collection.stamps(keys)
+            for sample in chunk:
+                key = sample.item.key if isinstance(sample, Sample) else sample.key
+                stamp = sample.item.stamp if isinstance(sample, Sample) else sample.stamp
+                if key in self._seen:
+                    continue
+                self._seen.add(key)
+                stored = stamps.get(key)
+                if self._failed.get(key) == stamp and stamp and not self._retry:
+                    self.report.known_failures += 1
+                elif isinstance(sample, Skipped):
+                    yield sample
+                elif stored and _same(stored.stamp, sample):
+                    self.report.unchanged += 1
+                else:
+                    yield sample, stored is not None
+
+    def prepare(self, entry: tuple[Sample, bool] | Skipped) -> Prepared | Skipped:
+        """Do all that one sample needs before the model; called from threads."""
+        if isinstance(entry, Skipped):
+            return entry
+        sample, known = entry
+        item = sample.item
+        if item.kind == "text":
+            return Prepared(item, (), None, "", known)
+        from mmsearch.images import open_picture
+
+        try:
+            item = replace(item, content=content_hash(sample.path))
+            twin = self._collection.keys_by_content([item.content]).get(item.content, "")
+            if twin and (stored := self._collection.get([twin])):
+                meta = {k: v for k, v in stored[0].meta.items() if k in FROM_PIXELS}
+                item = replace(item, meta={**item.meta, **meta})
+                return Prepared(item, sample.captions, None, twin, known)
+            picture = open_picture(sample.path, target=self._encoder.image_size)
+            item = replace(item, meta={**item.meta, **picture.meta})
+            return Prepared(item, sample.captions, self._encoder.prepare(picture.image), "", known)
+        except BadPicture as error:
+            return Skipped(item.key, item.uri, str(error), item.stamp)
+        except OSError as error:
+            return Skipped(item.key, item.uri, error.strerror or str(error), item.stamp)
+
+    def store(self, batch: Sequence[Prepared | Skipped]) -> list[Item]:
+        """Encode and commit one batch; return the items that are durable now."""
+        skipped = [p for p in batch if isinstance(p, Skipped)]
+        ready = [p for p in batch if isinstance(p, Prepared)]
+        self._store_failures(skipped)
+        touched = [p.item for p in ready if p.twin == p.item.key]
+        items, vectors = self._encode(ready)
+        captions = [i for p in ready for i in caption_items(p)]
+        if captions:
+            vectors.append(self._encoder.encode_texts([c.text for c in captions]))
+        self._drop_old_captions(ready, {c.key for c in captions})
+        self._collection.add([*items, *captions], _stack(vectors, self._encoder))
+        # After its captions: killed in between, the old stamp makes the next run do it again.
+        self._collection.update(touched)
+        self._stored_contents.update(i.content for i in items if i.content)
+        self.report.added += sum(not p.known for p in ready)
+        self.report.updated += sum(p.known for p in ready)
+        self.report.reused += sum(bool(p.twin) for p in ready)
+        self.report.captions += len(captions)
+        return [*items, *touched, *captions]
+
+    def remove_gone(self, roots: Sequence[str], prune: bool) -> None:
+        """Remove what lies under the roots and was not listed, within reason."""
+        unknown = tuple(key for key in self._seen if key.endswith("/"))
+        for root in roots:
+            base = root.rstrip("/") + "/"
+            uris = uri_of(base) + "/"
+            below = AllOf(Prefix("uri", uris), Compare("kind", "=", "image"))
+            keys = self._collection.keys(below)
+            gone = [k for k in keys if k not in self._seen and not k.startswith(unknown)]
+            if gone:
+                self._remove(gone, len(keys), prune)
+            old = [k for k in self._failed if k.startswith(base) and k not in self._seen]
+            self._collection.clear_failures(old)
+
+    def _remove(self, gone: list[str], of: int, prune: bool) -> None:
+        stamps = self._collection.stamps(gone)
+        moved = [k for k in gone if stamps[k].content in self._stored_contents]
+        lost = [k for k in gone if stamps[k].content not in self._stored_contents]
+        many = len(lost) > BRAKE_COUNT and len(lost) > BRAKE_PART * of
+        if (many or len(lost) == of) and not prune:
+            self.report.held_back += len(lost)
+            lost = []
+        self._collection.delete([k for key in [*moved, *lost] for k in (key, *self._captions(key))])
+        self.report.removed += len(lost)
+
+    def _encode(self, ready: Sequence[Prepared]) -> tuple[list[Item], list[Vectors]]:
+        """Return the items to add, but for captions, and blocks of their vectors in order."""
+        copies = [p for p in ready if p.twin and p.twin != p.item.key]
+        texts = [p for p in ready if p.item.kind == "text"]
+        fresh = [p for p in ready if p.array is not None]
+        vectors = []
+        if copies:
+            vectors.append(self._collection.vectors([p.twin for p in copies]))
+        if texts:
+            vectors.append(self._encoder.encode_texts([p.item.text for p in texts]))
+        if fresh:
+            # Several copies of one picture in one batch: one embedding.
+            first = {p.item.content: n for n, p in reversed(list(enumerate(fresh)))}
+            chosen = sorted(first.values())
+            rows = self._encoder.encode_images(
+                np.stack([fresh[n].array for n in chosen])  # type: ignore[misc]
+            )
+            vectors.append(rows[[chosen.index(first[p.item.content]) for p in fresh]])
+        return [p.item for p in (*copies, *texts, *fresh)], vectors
+
+    def _store_failures(self, skipped: Sequence[Skipped]) -> None:
+        self._collection.add_failures(
+            [Failure(_text(s.key), _text(s.uri), _text(s.reason), s.stamp) for s in skipped]
+        )
+        self.report.skipped += skipped
+
+    def _drop_old_captions(self, ready: Sequence[Prepared], new: Sized[str]) -> None:
+        for p in ready:
+            if p.known and p.captions:
+                self._collection.delete([k for k in self._captions(p.item.key) if k not in new])
+
+    def _captions(self, key: str) -> list[str]:
+        return self._collection.keys(Prefix("key", f"{key}#caption-"))
+
+
+def caption_items(prepared: Prepared) -> list[Item]:
+    """Return a text item for each caption; its meta `picture` is the picture's key."""
+    item = prepared.item
+    return [
+        Item(f"{item.key}#caption-{n}", "text", item.uri, text, meta={"picture": item.key})
+        for n, text in enumerate(prepared.captions)
+    ]
+
+
+def _same(stored: str, sample: Sample) -> bool:
+    """Return whether the sample is as it was stored.
+
+    A source that brings no captions (the folder, after a table that has them) leaves those
+    that are there: their part of the stamp, after "+", is not compared.
+    """
+    stamp = sample.item.stamp
+    return stored == stamp or (not sample.captions and stored.startswith(f"{stamp}+"))
+
+
+def _stack(blocks: Sequence[Vectors], encoder: Encoder) -> Vectors:
+    return np.concatenate(blocks) if blocks else np.empty((0, encoder.space.dim), np.float32)
+
+
+def _text(text: str) -> str:
+    return text if is_text(text) else printable(text)
