@@ -1,0 +1,116 @@
+"""Texts to token ids, with the bundle's own tokenizer.json; and nothing but `tokenizers`."""
+
+from __future__ import annotations
+
+import html
+import string
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmsearch.encoders.bundle import Bundle, Clean, read_json
+from mmsearch.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Ids = npt.NDArray[np.int64]
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+class Tokens:
+    """A bundle's tokenizer. Thread-safe once made.
+
+    Args:
+        length: tokens a text may have; longer ones are cut, the closing special token kept.
+
+    Raises:
+        ModelUnavailable: tokenizer.json is broken.
+    """
+
+    def __init__(self, bundle: Bundle, length: int) -> None:
+        folder = bundle.folder / "textual"
+        self._clean = bundle.clean
+        self._length = length
+        self._tokenizer = _load(folder / "tokenizer.json")
+        own = self._tokenizer.padding or {}
+        # Padding and cutting are ours: what tokenizer.json has stored of them is whatever its
+        # last user happened to set.
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length=length)
+        config = _optional_json(folder / "tokenizer_config.json")
+        self._pad = self._pad_id(folder, config, own)
+        # open_clip's order, by the tokenizer's own config: SigLIP pools the last position, so the
+        # side matters there.
+        self._left = config.get("padding_side", own.get("direction", "right")) == "left"
+        self._zeroed: int | None = None
+        if bundle.strip_sep:
+            self._zeroed = self._id(_content(config.get("sep_token")))
+
+    def __call__(self, texts: Sequence[str], *, whole: bool) -> tuple[Ids, Ids]:
+        """Return ids and mask, both (n, length of the longest or, if `whole`, the full length).
+
+        The mask is 1 on tokens, 0 on padding.
+        """
+        rows = self._tokenizer.encode_batch([clean_text(t, self._clean) for t in texts])
+        counts = [len(row.ids) for row in rows]
+        width = self._length if whole else max([1, *counts])
+        ids = np.full((len(rows), width), self._pad, dtype=np.int64)
+        mask = np.zeros((len(rows), width), dtype=np.int64)
+        for i, (row, count) in enumerate(zip(rows, counts, strict=True)):
+            place = slice(width - count, width) if self._left else slice(0, count)
+            ids[i, place] = row.ids
+            mask[i, place] = 1
+        if self._zeroed is not None:
+            ids[ids == self._zeroed] = 0
+        return ids, mask
+
+    def _pad_id(self, folder: Path, config: dict[str, Any], own: dict[str, Any]) -> int:
+        for named in (config, _optional_json(folder / "special_tokens_map.json")):
+            found = self._id(_content(named.get("pad_token")))
+            if found is not None:
+                return found
+        return int(own.get("pad_id", 0))  # OpenAI's CLIP pads with 0
+
+    def _id(self, token: str | None) -> int | None:
+        found: int | None = None if token is None else self._tokenizer.token_to_id(token)
+        return found
+
+
+def clean_text(text: str, how: Clean) -> str:
+    """Return the text as the model's own code would clean it.
+
+    As open_clip's tokenizer.py, but for its repair of broken encodings by ftfy, which only
+    changes text that was already garbled.
+    """
+    if how == "none":
+        return text
+    text = html.unescape(html.unescape(text)).strip()
+    if how == "canonicalize":
+        text = text.replace("_", " ").translate(_NO_PUNCTUATION)
+    text = " ".join(text.split())
+    return text if how == "whitespace" else text.lower()
+
+
+def _load(path: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception for all that is wrong in a file
+        raise ModelUnavailable(f"{path} is not a tokenizer: {error}") from error
+
+
+def _optional_json(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
+
+
+def _content(token: Any) -> str | None:
+    """Return a special token's text: it is stored bare, or as an object with `content`."""
+    if isinstance(token, dict):
+        token = token.get("content")
+    return token if isinstance(token, str) else None
