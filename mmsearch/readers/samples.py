@@ -1,7 +1,7 @@
 """A sample from a path and its `stat`: the one place where items of files are made."""
 
 # os.path, not pathlib: these lines run for every one of a million files.
-# ruff: noqa: PTH100, PTH112, PTH113, PTH116, PTH118, PTH122
+# ruff: noqa: PTH112, PTH113, PTH116, PTH118, PTH122
 
 from __future__ import annotations
 
@@ -48,14 +48,13 @@ def picture(
         path: absolute.
         stat: of that file.
         captions: texts that go with it.
-        extra: more meta; names in RESERVED are left out.
+        extra: more meta, from `scalars`.
     """
     key = key_of(path)
     shown = key if is_text(path) else printable(path.replace(os.sep, "/"))
     folder, _, name = shown.rpartition("/")
-    extra = {k: v for k, v in (extra or {}).items() if k not in RESERVED}
     meta = {
-        **extra,
+        **(extra or {}),
         "name": name,
         "folder": folder or "/",
         "bytes": stat.st_size,
@@ -63,7 +62,7 @@ def picture(
     }
     stamp = stamp_of(stat)
     if captions or extra:
-        stamp += "+" + digest(captions, extra)
+        stamp += "+" + digest(captions, extra or {})
     item = Item(key, kind="image", uri=uri_of(path), stamp=stamp, meta=meta)
     return Sample(item, path=path, captions=tuple(captions))
 
@@ -206,7 +205,10 @@ def real_path(path: str) -> str:
 def scalars(
     fields: Mapping[str, Any], *, without: Sequence[str | None] = ()
 ) -> dict[str, MetaValue]:
-    """Return the fields that can be meta: JSON scalars, without nulls, NaN and empty strings."""
+    """Return the fields that can be meta: JSON scalars, without nulls, NaN and empty strings.
+
+    Names in RESERVED are left out too.
+    """
     meta: dict[str, MetaValue] = {}
     for name, value in fields.items():
         if name in without or name in RESERVED or not name:

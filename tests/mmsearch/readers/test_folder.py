@@ -217,6 +217,8 @@ def test_a_caption_table_without_pictures_is_reported_but_foreign_metadata_is_no
     (tmp_path / "metadata.csv").write_text("station,rain\n1,2\n")
     assert names(tmp_path) == ["a.jpg"]
     assert len(list(read_folder(str(tmp_path)))) == 1
+    (tmp_path / "metadata.jsonl").write_text("oops\n")
+    assert len(list(read_folder(str(tmp_path)))) == 2
     (tmp_path / "captions.csv").write_text("station,rain\n1,2\n")
     trouble, sample = read_folder(str(tmp_path))
     assert isinstance(trouble, Skipped)

@@ -119,6 +119,10 @@ def test_a_row_with_a_text_and_no_picture_is_a_text_item(folder):
     again = rows(folder, "t.csv", "text,lang\nx,en\njust words,en\n")[1]
     assert isinstance(again, Sample)
     assert again.item == words.item
+    changed = rows(folder, "t.csv", "text,lang\nx,en\njust WORDS,en\n")[1]
+    assert isinstance(changed, Sample)
+    assert changed.item.key == words.item.key
+    assert changed.item.stamp != words.item.stamp
 
 
 def test_rows_that_cannot_be_used_are_reported_by_number_and_the_rest_is_read(folder):
