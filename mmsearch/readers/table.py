@@ -21,7 +21,7 @@ from mmsearch.uris import clean, key_of, printable, uri_of
 PICTURE_COLUMNS = ("filepath", "file_name", "filename", "image", "path", "image_path", "url")
 TEXT_COLUMNS = ("caption", "text", "title", "description", "raw", "sentence")
 # Up to this size all rows of one picture are brought together wherever they stand; of a
-# larger table only neighbours are, so that it need not be held in memory.
+# larger table only neighbours are: held rows take about five times their size in the file.
 GROUPED_BYTES = 128 * 1024 * 1024
 
 _FIELD_CHARACTERS = 2**31 - 1  # csv's own limit of 131,072 is shorter than some texts
