@@ -29,13 +29,13 @@ def picture(size: tuple[int, int]) -> Image.Image:
     return Image.fromarray((np.stack([x, y, 1 - x * y], -1) * 255).astype(np.uint8))
 
 
-def save_tokenizer(folder: Path, *, closing: str = "[SEP]") -> None:
+def save_tokenizer(folder: Path, *, length: int = 12) -> None:
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Strip()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"[CLS] $A {closing}",
-        special_tokens=[("[CLS]", 2), (closing, WORDS.index(closing))],
+        single="[CLS] $A [SEP]",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     tf.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -43,7 +43,7 @@ def save_tokenizer(folder: Path, *, closing: str = "[SEP]") -> None:
         unk_token="[UNK]",
         cls_token="[CLS]",
         sep_token="[SEP]",
-        model_max_length=12,
+        model_max_length=length,
     ).save_pretrained(folder)
 
 
@@ -116,4 +116,30 @@ def vit_bert(folder: Path) -> None:
     )
 
 
-BUILDERS = {"clip": clip, "siglip": siglip, "chinese_clip": chinese_clip, "vit_bert": vit_bert}
+def alt_clip(folder: Path) -> None:
+    # RoBERTa counts positions from pad_token_id + 1: of 14, only 13 are left for tokens.
+    text = {**TEXT, "max_position_embeddings": 14, "pad_token_id": 0, "project_dim": 16}
+    tf.AltCLIPModel(
+        tf.AltCLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
+    ).save_pretrained(folder)
+    save_tokenizer(folder, length=512)
+    save_processor(folder)
+
+
+def metaclip_2(folder: Path) -> None:
+    text = {**TEXT, "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0}
+    tf.MetaClip2Model(
+        tf.MetaClip2Config(text_config=text, vision_config=VISION, projection_dim=16)
+    ).save_pretrained(folder)
+    save_tokenizer(folder)
+    save_processor(folder)
+
+
+BUILDERS = {
+    "alt_clip": alt_clip,
+    "metaclip_2": metaclip_2,
+    "clip": clip,
+    "siglip": siglip,
+    "chinese_clip": chinese_clip,
+    "vit_bert": vit_bert,
+}

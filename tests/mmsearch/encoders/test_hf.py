@@ -135,7 +135,7 @@ def test_a_checkpoint_with_code_in_it_is_refused(clip_folder, tmp_path):
 def test_a_model_that_brings_code_is_refused(clip_folder, tmp_path):
     folder = copied(clip_folder, tmp_path)
     config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "mine", "auto_map": {"AutoModel": "mine.Model"}}
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModel": "mine.M"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "mine.py").write_text("raise SystemExit('code from a repository ran')")
     with pytest.raises(ModelUnavailable, match="no model that loads"):

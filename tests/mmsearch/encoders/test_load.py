@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 
@@ -36,6 +37,17 @@ assert encoder._visual is None"""
 def test_an_unknown_name_is_guessed():
     with pytest.raises(UnknownName, match=r"unknown encoder 'colour'; did you mean 'color'\?"):
         load_encoder("colour")
+
+
+def open_mine(argument, *, threads, device, towers):
+    return argument, threads, device, towers
+
+
+def test_a_third_party_registers_by_entry_point(monkeypatch):
+    point = EntryPoint("mine", f"{__name__}:open_mine", "mmsearch.encoders")
+    monkeypatch.setattr("mmsearch.registry.entry_points", lambda group: [point])
+    made = load_encoder("mine:C:/folder:1", threads=3, towers="text")
+    assert made == ("C:/folder:1", 3, None, "text")
 
 
 def test_a_missing_torch_names_the_extra(monkeypatch):

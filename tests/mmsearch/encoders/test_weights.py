@@ -140,3 +140,19 @@ def test_cores_are_counted_as_the_process_may_use_them(machine, siblings, quota,
 def test_an_unknown_topology_counts_every_cpu(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, False)
     assert usable_cores(tmp_path) == 3
+
+
+def test_tensors_are_hashed_by_name_type_shape_and_value_in_any_order():
+    torch = pytest.importorskip("torch")
+    state = {"a": torch.arange(6.0), "b": torch.tensor(1), "c": torch.ones(2, 3).T}
+    known = weights.hash_tensors(state)
+    assert weights.hash_tensors(dict(reversed(state.items()))) == known
+    assert weights.hash_tensors({**state, "c": torch.ones(3, 2)}) == known
+    changed = [
+        {"a": torch.arange(6.0).reshape(2, 3)},
+        {"a": torch.arange(6.0, dtype=torch.bfloat16)},
+        {"b": torch.tensor(2)},
+        {"d": torch.tensor(1)},
+    ]
+    hashes = {weights.hash_tensors({**state, **change}) for change in changed}
+    assert len(hashes | {known}) == 5
