@@ -34,6 +34,9 @@ MAX_JPEG_SCANS = 100  # a 42 KB JPEG of 3,000 scans costs 5 s of CPU; real ones 
 # (TIFF G4); deflate cannot pass 8,300 (1-bit PNG). Small ones do no harm and are let through.
 PLAUSIBLE_PIXELS = 16_000_000
 PLAUSIBLE_PIXELS_PER_BYTE = 50_000
+# Codes that cannot reach that. Run lengths: 252 (1-bit PCX). JPEG: a bit for each 8 x 8 block.
+_RUN_LENGTHS = ("BMP", "DIB", "DDS", "PCX", "QOI", "TGA")
+_DENSEST = {"JPEG": 1000, "MPO": 1000, **dict.fromkeys(_RUN_LENGTHS, 256)}
 
 # Above this, one picture at a time: the worst (WebP) takes 15 bytes a pixel while it decodes.
 _LARGE = 32_000_000
@@ -243,11 +246,10 @@ def _check_claims(image: Image.Image, file: IO[bytes], size: int, max_pixels: in
     width, height = image.size
     pixels = width * height
     if pixels > max_pixels:
-        raise BadPicture(
-            f"{width} x {height} = {pixels / 1e6:.1f} megapixels; the limit is "
-            f"{max_pixels / 1e6:.1f}"
-        )
-    if pixels > max(PLAUSIBLE_PIXELS, size * PLAUSIBLE_PIXELS_PER_BYTE):
+        claim = f"{width} x {height} = {pixels / 1e6:.1f} megapixels"
+        raise BadPicture(f"{claim}; the limit is {max_pixels / 1e6:.1f}")
+    densest = _DENSEST.get(image.format or "", PLAUSIBLE_PIXELS_PER_BYTE)  # pixels a byte
+    if pixels > max(PLAUSIBLE_PIXELS, size * densest):
         raise BadPicture(f"claims {width} x {height} pixels in a file of only {size} bytes")
     if image.format in ("JPEG", "MPO"):
         position = file.tell()
@@ -294,7 +296,7 @@ def _scans(data: bytes) -> int:
 
 def _reason(error: BaseException) -> str:
     """Return one short line for a user, without a path."""
-    if isinstance(error, UnidentifiedImageError):  # its text holds the file's name
+    if isinstance(error, UnidentifiedImageError):  # its own text holds the name
         return "not a picture, or of a format that cannot be read"
     if isinstance(error, Image.DecompressionBombError):
         pixels = re.search(r"\((\d+) pixels\)", str(error))

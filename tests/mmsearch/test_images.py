@@ -174,6 +174,18 @@ def test_a_tiny_webp_that_claims_a_gigabyte_is_refused():
         open_picture(b"RIFF" + struct.pack("<I", len(body)) + body)
 
 
+def test_a_run_length_bmp_that_claims_more_than_its_code_can_hold_is_refused():
+    head = struct.pack("<2sIIIIiiHHIIiiII", b"BM", 0, 0, 1078, 40, 6000, 5000, 1, 8, 1, *[0] * 5)
+    with pytest.raises(BadPicture, match="claims 6000 x 5000 pixels"):
+        open_picture(head + b"\0" * 1024 + b"\0\1")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "PNG", "GIF"])
+def test_a_blank_page_of_20_megapixels_is_not_taken_for_a_bomb(form: str):
+    data = encoded(Image.new("L", (5000, 4000), 255), form)
+    assert open_picture(data, target=64).meta["width"] == 5000
+
+
 def many_scans(times: int, *, tail: bytes = b"") -> bytes:
     """Return a progressive JPEG with its last scan repeated."""
     data = encoded(photo(32, 32), "JPEG", progressive=True)
