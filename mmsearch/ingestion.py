@@ -7,7 +7,6 @@ been copied is not embedded again: its content hash is known.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Collection as Sized
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ import numpy as np
 from index_store import Collection, Compare, Failure, Item, Prefix
 from index_store.types import Vectors
 from index_store.where import AllOf
+from mmsearch.cores import usable_cores
 from mmsearch.errors import BadPicture
 from mmsearch.pipeline import batched, map_ahead
 from mmsearch.types import Array, Encoder, Sample, Skipped
@@ -100,7 +100,7 @@ def ingest(
     """
     collection.check_space(encoder.space)
     run = _Run(encoder, collection, retry)
-    threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
+    threads = threads or usable_cores()
     prepared = map_ahead(run.prepare, run.changed(samples), threads=threads, ahead=3 * batch_size)
     try:
         for batch in batched(prepared, batch_size):
@@ -127,6 +127,8 @@ class _Run:
         self._failed = {f.key: f.stamp for f in collection.failures()}
         self._retry = retry
         self._seen: set[str] = set()
+        # Below these nothing is known: folders that could not be read. Keys and URIs.
+        self._unknown: tuple[str, ...] = ()
         self._stored_contents: set[str] = set()
 
     def changed(
@@ -142,6 +144,8 @@ class _Run:
                 if key in self._seen:
                     continue
                 self._seen.add(key)
+                if key.endswith("/"):
+                    self._unknown += (key, f"{uri_of(key.rstrip('/'))}/")
                 stored = stamps.get(key)
                 if self._failed.get(key) == stamp and stamp and not self._retry:
                     self.report.known_failures += 1
@@ -200,13 +204,12 @@ class _Run:
 
     def remove_gone(self, roots: Sequence[str], prune: bool) -> None:
         """Remove what lies under the roots and was not listed, within reason."""
-        unknown = tuple(key for key in self._seen if key.endswith("/"))
         for root in roots:
             base = root.rstrip("/") + "/"
-            uris = uri_of(base) + "/"
+            uris = uri_of(base).rstrip("/") + "/"
             below = AllOf(Prefix("uri", uris), Compare("kind", "=", "image"))
             keys = self._collection.keys(below)
-            gone = [k for k in keys if k not in self._seen and not k.startswith(unknown)]
+            gone = [k for k in keys if k not in self._seen and not k.startswith(self._unknown)]
             if gone:
                 self._remove(gone, len(keys), prune)
             old = [k for k in self._failed if k.startswith(base) and k not in self._seen]

@@ -63,7 +63,7 @@ def doctor_command(store: Path, collection: str, format_: str) -> int:
 def _system() -> Iterator[Check]:
     yield Check("mmsearch", "ok", f"{__version__} in {Path(__file__).parents[1]}")
     yield Check("python", "ok", f"{platform.python_version()} on {platform.platform()}")
-    from mmsearch.encoders.cores import usable_cores
+    from mmsearch.cores import usable_cores
 
     yield Check("processor", "ok", f"{usable_cores()} cores to use, {os.cpu_count()} CPUs")
     encoding = sys.getfilesystemencoding()

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from index_store.types import Space, Vectors
+from mmsearch.cores import usable_cores
 from mmsearch.encoders import STARTER, hub
 from mmsearch.encoders.bundle import Bundle, read_bundle, read_json, weights_hash
-from mmsearch.encoders.cores import usable_cores
 from mmsearch.encoders.rows import unit_rows
 from mmsearch.encoders.sessions import OrtTower
 from mmsearch.errors import ModelUnavailable

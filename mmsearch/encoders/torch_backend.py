@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from index_store.types import Space, Vectors
-from mmsearch.encoders.cores import usable_cores
+from mmsearch.cores import usable_cores
 from mmsearch.encoders.rows import unit_rows
 from mmsearch.errors import ModelUnavailable
 from mmsearch.types import Array

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from mmsearch.cores import usable_cores
 from mmsearch.encoders import load_encoder, weights
-from mmsearch.encoders.cores import usable_cores
 from mmsearch.errors import ModelUnavailable
 
 

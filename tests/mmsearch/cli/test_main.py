@@ -1,0 +1,70 @@
+"""The command line as a whole: light imports, help for every command, docs that match."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from mmsearch.cli import COMMANDS
+from tests.mmsearch.cli.conftest import Mmsearch
+
+HEAVY = {"numpy", "torch", "faiss", "onnxruntime", "PIL", "sqlalchemy", "tokenizers", "tqdm"}
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_help_and_version_import_nothing_heavy(argument: str) -> None:
+    code = (
+        "import sys; from mmsearch.cli import main\n"
+        "try: main([sys.argv[1]])\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, argument], capture_output=True, text=True, check=True
+    )
+    assert set(done.stderr.split()) & HEAVY == set()
+
+
+def test_a_cold_text_query_imports_neither_torch_nor_sqlalchemy_nor_faiss(
+    indexed: Mmsearch, tmp_path
+) -> None:
+    code = (
+        "import sys; from mmsearch.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "search", "red", "--store", str(tmp_path / "store")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    heavy = {"torch", "sqlalchemy", "faiss", "PIL", "tqdm", "huggingface_hub", "filelock"}
+    assert "red.png" in done.stdout
+    assert set(done.stderr.split()) & heavy == set()
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_command_has_help(mmsearch: Mmsearch, command: str) -> None:
+    done = mmsearch(command, "--help")
+    assert done.code == 0
+    assert done.out.startswith("Usage: mmsearch ")
+
+
+def test_an_unexpected_error_is_not_hidden(
+    mmsearch: Mmsearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mmsearch.models as models
+
+    monkeypatch.setattr(models, "list_models", lambda: 1 / 0)
+    from mmsearch.cli import main
+
+    with pytest.raises(ZeroDivisionError):
+        main(["models", "list"])
+
+
+def test_a_reader_that_has_enough_ends_us_quietly(indexed: Mmsearch, tmp_path) -> None:
+    command = f"{sys.executable} -m mmsearch search red --store {tmp_path / 'store'} | true"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
