@@ -136,8 +136,8 @@ def _tokenizer(
         limit = min(limit, text.max_position_embeddings - text.pad_token_id - 1)
 
     def tokenize(texts: list[str]) -> dict[str, torch.Tensor]:
-        # SigLIP was trained on lower case (2: arXiv:2502.14786, section 2.1), always padded to
-        # the full length, and with no mask.
+        # SigLIP was trained on lower case, always padded to the full length, and with no mask.
+        # Newer versions of transformers lower SigLIP 2's texts themselves, older ones do not.
         cut = {"truncation": True, "max_length": limit, "return_tensors": "pt"}
         if siglip:
             whole = tokenizer([t.lower() for t in texts], padding="max_length", **cut)
