@@ -219,7 +219,7 @@ class Collection:
         if k < 1 or not len(vectors):
             return [[] for _ in vectors]
         with self._readers.snapshot() as connection:
-            shelf = self._shelf(connection, kind)
+            shelf = self._shelf(connection, kind, searching=True)
             allowed = None if where is None else self._allowed(connection, shelf, kind, where)
             want = k + SPARE
             while True:
@@ -257,7 +257,9 @@ class Collection:
         row = connection.execute("SELECT seq FROM collection WHERE id = ?", [self._id]).fetchone()
         return int(row[0])
 
-    def _shelf(self, connection: sqlite3.Connection, kind: Kind) -> Shelf:
+    def _shelf(
+        self, connection: sqlite3.Connection, kind: Kind, *, searching: bool = False
+    ) -> Shelf:
         """Return the shelf as this snapshot sees it, from the cache if nothing was committed."""
         seq = self._seq(connection)
         shelf = self._shelves.get(kind)
@@ -265,8 +267,10 @@ class Collection:
             shelf = load_shelf(
                 connection, self._id, kind, self.space.dim, self._path, seq=seq, older=shelf
             )
-            with self._lock:
-                self._shelves[kind] = shelf
+        elif searching and shelf.index is None:
+            shelf = shelf.warmed()
+        with self._lock:
+            self._shelves[kind] = shelf
         return shelf
 
     def _allowed(

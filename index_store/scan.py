@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,21 @@ TILE = 8_192  # rows: 16 MiB as float32 at 512-d, so a tile stays in the cache
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows of the positions from `base` on."""
+    """Rows of the positions from `base` on; `floats`: the same, decoded for a fast scan."""
 
     base: int
     rows: Halves
+    floats: Vectors | None = None
+
+    def decoded(self) -> Part:
+        """Return the part with its rows decoded in memory: twice their size on disk."""
+        return self if self.floats is not None else replace(self, floats=_float32(self.rows))
+
+    def since(self, position: int) -> Part:
+        """Return what it holds from this position on."""
+        skip = max(position - self.base, 0)
+        floats = None if self.floats is None else self.floats[skip:]
+        return Part(self.base + skip, self.rows[skip:], floats)
 
 
 def scan(
@@ -41,13 +52,14 @@ def scan(
     best = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
     for part in parts:
         for start in range(0, len(part.rows), TILE):
-            tile = part.rows[start : start + TILE]
+            rows = part.rows if part.floats is None else part.floats
+            tile = rows[start : start + TILE]
             positions = np.arange(part.base + start, part.base + start + len(tile))
             if allowed is not None:
                 passing = np.flatnonzero(allowed[positions])
                 tile, positions = tile[passing], positions[passing]
             if len(tile):
-                scores = queries @ tile.astype(np.float32).T
+                scores = queries @ _float32(tile).T
                 best = [merge(b, (positions, s), k) for b, s in zip(best, scores, strict=True)]
     return best
 
@@ -58,7 +70,7 @@ def rescore(parts: Sequence[Part], query: Vectors, positions: Positions) -> Scor
     for part in parts:
         here = np.flatnonzero((positions >= part.base) & (positions < part.base + len(part.rows)))
         if len(here):
-            scores[here] = part.rows[positions[here] - part.base].astype(np.float32) @ query
+            scores[here] = _float32(part.rows[positions[here] - part.base]) @ query
     return scores
 
 
@@ -77,3 +89,7 @@ def merge(
         positions, scores = positions[keep], scores[keep]
     order = np.lexsort((positions, -scores))[:k]
     return positions[order], scores[order]
+
+
+def _float32(rows: npt.NDArray[np.float16] | Vectors) -> Vectors:
+    return rows.astype(np.float32, copy=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from index_store.types import Kind, Vectors
 
 VECTORS = "vec"
 INDEXES = "idx"
+WARM_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class Shelf:
         few = allowed is not None and self._few(int(np.count_nonzero(allowed)))
         if file is None or self.index is None or few or candidates * 2 >= self.slots:
             return scan(self.parts, queries, want, allowed)
-        newer = scan(_from(self.parts, file.upto), queries, want, allowed)
+        late_parts = [p.since(file.upto) for p in self.parts]
+        newer = scan(late_parts, queries, want, allowed)
         answers = []
         for query, found, late in zip(
             queries, self.index.search(queries, candidates), newer, strict=True
@@ -77,6 +79,17 @@ class Shelf:
             exact = merge(empty, (early, rescore(self.parts, query, early)), want)
             answers.append(merge(exact, late, want))
         return answers
+
+    def warmed(self) -> Shelf:
+        """Return the shelf with its vectors decoded in memory, if that is not too much.
+
+        A single query reads them from the file, at 1 ns a number; a process that asks again
+        need not pay that again.
+        """
+        size = sum(part.rows.size * 4 for part in self.parts)
+        if size > WARM_BYTES or all(part.floats is not None for part in self.parts):
+            return self
+        return replace(self, parts=tuple(part.decoded() for part in self.parts))
 
     def _few(self, passing: int) -> bool:
         # Where few rows pass a filter, an approximate index loses most of its recall in
@@ -139,12 +152,3 @@ def _load_index(file: IndexFile | None) -> ann.AnnIndex | None:
     except (OSError, StoreCorrupt):
         # The index is a cache: `verify` reports the damage, the next build replaces it.
         return None
-
-
-def _from(parts: tuple[Part, ...], position: int) -> list[Part]:
-    """Return what the parts hold from this position on."""
-    return [
-        Part(max(p.base, position), p.rows[max(position - p.base, 0) :])
-        for p in parts
-        if p.base + len(p.rows) > position
-    ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 
-from index_store import Collection, Match
-from index_store.types import Vectors
+import numpy as np
+
+from index_store import Collection, Match, Where
+from index_store.types import Kind, Vectors
 from mmsearch.errors import BadPicture, BadQuery
 from mmsearch.types import Encoder, Hit, Query
 from mmsearch.uris import printable
@@ -33,7 +36,8 @@ class Engine:
         return self.search_batch([query])[0]
 
     def search_batch(self, queries: Sequence[Query]) -> list[list[Hit]]:
-        """Return the hits of each query. Texts are encoded together. Raises as `search`."""
+        """Return the hits of each query. Neighbours that want the same share a pass over the
+        vectors, and texts a call of the model. Raises as `search`."""
         for query in queries:
             if (query.text is None) == (query.image is None):
                 raise BadQuery("a query is a text or a picture, one of the two")
@@ -41,11 +45,13 @@ class Engine:
                 raise BadQuery("the query is empty")
         texts = [q.text for q in queries if q.text is not None]
         rows = iter(self.encoder.encode_texts(texts) if texts else ())
-        answers = []
-        for query in queries:
-            vector = self._picture(query) if query.text is None else next(rows)[None]
-            (matches,) = self.collection.search(vector, query.k, kind=query.kind, where=query.where)
-            answers.append(ranked(matches))
+        vectors = [self._picture(q)[0] if q.text is None else next(rows) for q in queries]
+        answers: list[list[Hit]] = []
+        alike = itertools.groupby(range(len(queries)), lambda n: _scope(queries[n]))
+        for (k, kind, where), numbers in alike:
+            block = np.stack([vectors[n] for n in numbers])
+            found = self.collection.search(block, k, kind=kind, where=where)
+            answers += [ranked(matches) for matches in found]
         return answers
 
     def _picture(self, query: Query) -> Vectors:
@@ -60,6 +66,11 @@ class Engine:
                 raise BadQuery(f"cannot search by {name}: {error}") from error
         assert image is not None  # search_batch has checked that it is a picture query
         return self.encoder.encode_images(self.encoder.prepare(image)[None])
+
+
+def _scope(query: Query) -> tuple[int, Kind, Where | None]:
+    """Return what queries must share to be searched in one pass over the vectors."""
+    return query.k, query.kind, query.where
 
 
 def ranked(matches: Sequence[Match]) -> list[Hit]:

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -26,13 +28,12 @@ def half_blocks(image: Image, columns: int = 24, rows: int = 8) -> str:
     small.thumbnail((columns, 2 * rows))
     if small.height % 2:
         small = small.resize((small.width, small.height + 1))
-    pixels = small.load()
-    assert pixels is not None
     lines = []
-    for y in range(0, small.height, 2):
-        line = ""
-        for x in range(small.width):
-            upper, lower = pixels[x, y], pixels[x, y + 1]
-            line += "\x1b[38;2;{};{};{}m\x1b[48;2;{};{};{}m▀".format(*upper, *lower)
-        lines.append(line + "\x1b[0m")
+    pixels = np.asarray(small)
+    for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
+        blocks = (
+            f"\x1b[38;2;{r};{g};{b}m\x1b[48;2;{r2};{g2};{b2}m▀"
+            for (r, g, b), (r2, g2, b2) in zip(upper, lower, strict=True)
+        )
+        lines.append("".join(blocks) + "\x1b[0m")
     return "\n".join(lines)
