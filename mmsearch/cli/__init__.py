@@ -25,6 +25,7 @@ COMMANDS = {
     "failures": ("status", "List the files that could not be indexed."),
     "verify": ("status", "Look for damage in the store."),
     "models": ("models", "List models, or tell about one."),
+    "eval": ("evaluate", "Measure how good the search is."),
     "doctor": ("doctor", "Check this installation."),
     "demo": ("demo", "Index free pictures and ask a few questions."),
 }
