@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -274,6 +275,29 @@ def prepare(
     return model, train, val
 
 
+def trained(args: argparse.Namespace, recipe: Recipe, dtype: torch.dtype) -> Model:
+    """Return the trained model; from the cache where a run of this very recipe finished."""
+    key = hashlib.blake2b(f"{recipe}{dtype}".encode(), digest_size=6).hexdigest()
+    path = args.cache / f"trained-{key}.pt"
+    if path.exists():
+        print(f"weights of an earlier run: {path}", file=sys.stderr)
+        heads = [new_head(torch.zeros(2, width), recipe) for width in (TOP_WIDTH, TEXT_WIDTH)]
+        model = Model(load_image_tower()[1], TextTower(), (heads[0], heads[1]))
+        model.eval()
+        model.load_state_dict(torch.load(path, weights_only=True))
+        return model
+    model, train, val = prepare(args, recipe, dtype)
+    frozen, before = copy.deepcopy(model), validate(model, val, dtype)
+    print(f"heads alone, val: {before}", file=sys.stderr)
+    tune(model, train, recipe, dtype)
+    after = validate(model, val, dtype)
+    print(f"tuned, val: {after}", file=sys.stderr)
+    if after["text_to_image"]["R@10"] < before["text_to_image"]["R@10"]:
+        model = frozen
+    torch.save(model.state_dict(), path)
+    return model
+
+
 def main(argv: list[str] | None = None) -> None:
     """Train, export and measure; the figures go to stdout, progress to stderr."""
     parser = argparse.ArgumentParser(prog="mmsearch.train.starter", description=__doc__)
@@ -288,16 +312,8 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     dtype: torch.dtype = getattr(torch, args.dtype)
 
-    model, train, val = prepare(args, recipe, dtype)
-    frozen, before = copy.deepcopy(model), validate(model, val, dtype)
-    print(f"heads alone, val: {before}", file=sys.stderr)
-    tune(model, train, recipe, dtype)
-    after = validate(model, val, dtype)
-    print(f"tuned, val: {after}", file=sys.stderr)
-    if after["text_to_image"]["R@10"] < before["text_to_image"]["R@10"]:
-        model = frozen
+    model = trained(args, recipe, dtype)
     args.out.mkdir(parents=True, exist_ok=True)
-    torch.save(model.state_dict(), args.cache / "model.pt")
 
     from mmsearch.encoders import load_encoder
     from mmsearch.train.export_starter import export

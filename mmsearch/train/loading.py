@@ -1,0 +1,143 @@
+"""Batches of training pairs, made by threads ahead of the model. Nothing is random but by number.
+
+Each picture of an epoch has its own random generator, from (seed, epoch, picture): which caption,
+which crop. So the batches do not depend on the threads, on how often the run was interrupted, or
+on how many processes share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmsearch.encoders.torch_backend import DualModel
+from mmsearch.errors import BadPicture, BadSource
+from mmsearch.images import open_picture
+from mmsearch.pipeline import map_ahead
+from mmsearch.train.augment import Augment
+from mmsearch.train.pairs import Ids, Pairs
+from mmsearch.types import Array
+
+TRIES = 20  # pictures that follow a broken one
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """n pairs. pixels: (n, 3, S, S); caption_ids and groups: (n,), see `Pairs`."""
+
+    pixels: Tensor
+    texts: list[str]
+    caption_ids: Tensor
+    groups: Tensor
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def cut(self, size: int) -> list[Batch]:
+        """Return the batch in parts of `size` pairs; 0: whole."""
+        size = size or len(self)
+        return [
+            Batch(self.pixels[s], self.texts[s], self.caption_ids[s], self.groups[s])
+            for s in (slice(i, i + size) for i in range(0, len(self), size))
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Makes batches of `pairs`. augment None: the model's own preprocessing alone."""
+
+    pairs: Pairs
+    dual: DualModel
+    augment: Augment | None
+    seed: int
+    workers: int
+
+    def batches(self, epoch: int, rows: Sequence[Ids]) -> Iterator[Batch]:
+        """Yield a batch for each array of picture numbers, in order.
+
+        Raises:
+            BadSource: so many pictures in a row cannot be opened that something else is wrong.
+        """
+        items = [(epoch, int(i)) for part in rows for i in part]
+        sizes = [len(part) for part in rows]
+        ahead = 3 * max(sizes, default=1)
+        loaded = map_ahead(lambda item: self._load(*item), items, threads=self.workers, ahead=ahead)
+        for size in sizes:
+            yield self._stack([next(loaded) for _ in range(size)])
+        loaded.close()
+
+    def _load(self, epoch: int, number: int) -> tuple[Array, str, int, int]:
+        rng = np.random.default_rng([self.seed, epoch, number])
+        for i in range(TRIES):
+            at = (number + i) % len(self.pairs)
+            row = self.pairs.rows[at]
+            pick = int(rng.integers(len(row.captions)))
+            try:
+                pixels = self._pixels(row.path, row.captions, rng)
+            except BadPicture:
+                continue  # a file that cannot be read gives its place to the next one
+            caption, group = int(self.pairs.caption_ids[at][pick]), int(self.pairs.groups[at])
+            return pixels, row.captions[pick], caption, group
+        raise BadSource(
+            f"{TRIES} pictures in a row cannot be opened, the first is {self.pairs.rows[number].path}"
+        )
+
+    def _pixels(self, path: str, captions: Sequence[str], rng: np.random.Generator) -> Array:
+        image = open_picture(path, target=self.dual.image_size).image
+        if self.augment is not None:
+            image = self.augment(image, self.dual.image_size, captions, rng)
+        return self.dual.preprocess(image)
+
+    def _stack(self, loaded: list[tuple[Array, str, int, int]]) -> Batch:
+        pixels, texts, captions, groups = zip(*loaded, strict=True)
+        return Batch(
+            torch.from_numpy(np.stack(pixels)),
+            list(texts),
+            torch.tensor(captions),
+            torch.tensor(groups),
+        )
+
+
+def pictures(
+    pairs: Pairs, dual: DualModel, *, size: int, workers: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield (rows, pixels) of all pictures that open, in order, unchanged but for preprocessing."""
+
+    def load(row: int) -> tuple[int, Array | None]:
+        try:
+            picture = open_picture(pairs.rows[row].path, target=dual.image_size)
+        except BadPicture:
+            return row, None
+        return row, dual.preprocess(picture.image)
+
+    loaded = map_ahead(load, range(len(pairs)), threads=workers, ahead=2 * size)
+    part: list[tuple[int, Array]] = []
+    for row, pixels in loaded:
+        if pixels is not None:
+            part.append((row, pixels))
+        if len(part) == size:
+            yield _apart(part)
+            part = []
+    if part:
+        yield _apart(part)
+
+
+def _apart(part: list[tuple[int, Array]]) -> tuple[list[int], Tensor]:
+    return [row for row, _ in part], torch.from_numpy(np.stack([pixels for _, pixels in part]))
+
+
+def epoch_order(n: int, *, seed: int, epoch: int) -> Ids:
+    """Return the pictures of an epoch in random order."""
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def cut_epoch(order: Ids, size: int) -> list[Ids]:
+    """Return the batches of an epoch; what does not fill the last one waits for another epoch."""
+    whole = len(order) // size * size
+    return [order[i : i + size] for i in range(0, whole, size)]
+
+

@@ -1,0 +1,111 @@
+"""How well a model under training finds what belongs together: ranks, and figures from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mmsearch.errors import BadSource
+from mmsearch.train.figures import figures, first_ranks
+from mmsearch.train.loading import pictures
+from mmsearch.train.pairs import Ids, Pairs
+from mmsearch.train.trainable import Trainable
+
+QUERIES_AT_ONCE = 512
+Rows = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """For each query the 1-based rank of its best relevant candidate; ties count against it.
+
+    text_to_image: (m,), image_to_text: (n,). owner: (m,), the picture of each text.
+    """
+
+    text_to_image: Ids
+    image_to_text: Ids
+    owner: Ids
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Return R@1, R@5, R@10 in per cent (the CLIP papers' hit rate), and the median rank."""
+        return {
+            "text_to_image": figures(self.text_to_image),
+            "image_to_text": figures(self.image_to_text),
+        }
+
+    def hit_rate(self, k: int) -> float:
+        """Return text->image R@k in per cent, unrounded."""
+        return float((self.text_to_image <= k).mean()) * 100
+
+
+def features(model: Trainable, pairs: Pairs, *, workers: int, size: int = 32) -> tuple[Rows, Rows]:
+    """Return (n, dim) rows of the pictures and (m, dim) of their texts, in eval mode.
+
+    A picture that does not open has a row of zeros: it is never found, which is the truth.
+
+    Raises:
+        BadSource: none opens.
+    """
+    was = [part for part in model.module.modules() if part.training]
+    model.module.eval()
+    device = next(model.module.parameters()).device
+    images: Rows | None = None
+    with torch.no_grad():
+        for rows, pixels in pictures(pairs, model.dual, size=size, workers=workers):
+            made = model.encode_images(pixels.to(device)).cpu().numpy()
+            if images is None:
+                images = np.zeros((len(pairs), made.shape[1]), np.float32)
+            images[rows] = made
+        texts = encode_all(model, pairs.texts)
+    for part in was:
+        part.training = True
+    if images is None:
+        raise BadSource(f"no picture opens, the first is {pairs.rows[0].path}")
+    return images, texts
+
+
+def encode_all(model: Trainable, texts: list[str], size: int = 64) -> Rows:
+    """Return (m, dim); worked out shortest first, so that little is padded."""
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    parts = []
+    for i in range(0, len(order), size):
+        parts.append(model.encode_texts([texts[j] for j in order[i : i + size]]).cpu().numpy())
+    sorted_rows = np.concatenate(parts)
+    rows = np.empty_like(sorted_rows)
+    rows[order] = sorted_rows
+    return rows
+
+
+def ranks_of(images: Rows, texts: Rows, pairs: Pairs) -> Ranks:
+    """Return the ranks of both directions; pictures of one group count as one another's.
+
+    Args:
+        images: (n, dim) unit rows.
+        texts: (m, dim) unit rows, in the order of `pairs.texts`.
+        pairs: the pictures, their texts and groups.
+    """
+    images, texts = (np.nan_to_num(rows, nan=0.0) for rows in (images, texts))
+    owner = pairs.owner
+    text_groups = pairs.groups[owner]
+    return Ranks(
+        _ranks(texts, images, text_groups, pairs.groups),
+        _ranks(images, texts, pairs.groups, text_groups),
+        owner,
+    )
+
+
+def _ranks(queries: Rows, candidates: Rows, mine: Ids, theirs: Ids) -> Ids:
+    parts = []
+    for i in range(0, len(queries), QUERIES_AT_ONCE):
+        scores = queries[i : i + QUERIES_AT_ONCE] @ candidates.T
+        relevant = mine[i : i + QUERIES_AT_ONCE, None] == theirs[None, :]
+        parts.append(first_ranks(scores, relevant))
+    return np.concatenate(parts)
+
+
+def measure(model: Trainable, pairs: Pairs, *, workers: int) -> Ranks:
+    """Return the ranks of a model over pairs, from the files to the ranks."""
+    return ranks_of(*features(model, pairs, workers=workers), pairs)

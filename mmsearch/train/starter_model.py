@@ -1,0 +1,169 @@
+"""The starter model in torch, from its own ONNX bundle: to be trained further, and written back.
+
+Batch norms come folded into their convolutions, as inference has them: their statistics stay
+those of the pretraining for good, which is what training would have kept them at anyway.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmsearch.encoders.bundle import Bundle, read_bundle, read_json
+from mmsearch.encoders.tokens import Tokens
+from mmsearch.encoders.torch_backend import DualModel
+from mmsearch.encoders.weights import hash_tensors
+from mmsearch.errors import ModelUnavailable
+from mmsearch.preprocess import Preprocess
+from mmsearch.train.heads import Head
+from mmsearch.train.onnx_weights import Weights, read_graph
+
+DROPOUT = 0.4  # of the heads, as in the starter's own recipe
+ARCHITECTURE = "tf_efficientnet_lite2"
+
+
+class ImageTower(nn.Module):
+    """EfficientNet-Lite2 without its batch norms: (n, 3, S, S) -> (n, 1280)."""
+
+    def __init__(self, architecture: str = ARCHITECTURE) -> None:
+        super().__init__()
+        import timm
+
+        whole: Any = timm.create_model(architecture, pretrained=False)
+        _fold(whole)
+        self.stem = nn.Sequential(whole.conv_stem, whole.bn1)
+        self.blocks = whole.blocks
+        self.top = nn.Sequential(whole.conv_head, whole.bn2)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return one vector a picture: the mean over the last feature map."""
+        out: Tensor = self.top(self.blocks(self.stem(pixels)))
+        return out.mean((2, 3))
+
+
+class StarterModel(nn.Module):
+    """Both towers and their heads; `images` and `texts` give unit rows."""
+
+    def __init__(self, image: nn.Module, bert: nn.Module, heads: tuple[Head, Head]) -> None:
+        super().__init__()
+        self.image, self.text = image, bert
+        self.image_head, self.text_head = heads
+
+    def images(self, pixels: Tensor) -> Tensor:
+        """Return (n, dim) for (n, 3, S, S)."""
+        out: Tensor = self.image_head(self.image(pixels))
+        return out
+
+    def texts(self, tokens: dict[str, Tensor]) -> Tensor:
+        """Return (n, dim) for input_ids and attention_mask, (n, length): mean pooling."""
+        hidden = self.hidden(tokens)
+        keep = tokens["attention_mask"][:, :, None].to(hidden.dtype)
+        out: Tensor = self.text_head((hidden * keep).sum(1) / keep.sum(1))
+        return out
+
+    def hidden(self, tokens: dict[str, Tensor]) -> Tensor:
+        """Return (n, length, width): the text tower's last layer."""
+        out: Tensor = self.text(
+            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
+        )[0]
+        return out
+
+
+def load_starter(folder: Path) -> tuple[DualModel, Bundle]:
+    """Return the model of a bundle that was made by this module or by the starter's recipe.
+
+    Raises:
+        ModelUnavailable: the bundle is missing, or of another architecture.
+        ImportError: timm, transformers or onnx is not installed.
+    """
+    bundle = read_bundle(folder)
+    image, convolutions = read_graph(bundle.visual)
+    text, _ = read_graph(bundle.textual)
+    try:
+        tower = ImageTower()
+        _load_convolutions(tower, convolutions)
+        model = StarterModel(tower, _bert(text), (_head(image), _head(text)))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ModelUnavailable(
+            f"{folder} does not hold the starter's architecture: {error!r}"
+        ) from error
+    model.eval()
+    tokens = Tokens(bundle, bundle.context_length)
+
+    def tokenize(texts: list[str]) -> dict[str, Tensor]:
+        ids, mask = tokens(texts, whole=False)
+        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+
+    config = read_json(folder / "visual" / "preprocess_cfg.json")
+    return DualModel(
+        name=f"{bundle.name}/{hash_tensors(model.state_dict())}",
+        module=model,
+        images=model.images,
+        texts=model.texts,
+        tokenize=tokenize,
+        preprocess=Preprocess.from_open_clip({"size": bundle.image_size, **config}),
+        image_size=bundle.image_size,
+    ), bundle
+
+
+def _fold(module: nn.Module) -> None:
+    """Give each convolution a bias, and leave of each batch norm only its activation."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d) and child.bias is None:
+                child.bias = nn.Parameter(torch.zeros(child.out_channels))
+            elif isinstance(child, nn.modules.batchnorm._BatchNorm):
+                setattr(parent, name, getattr(child, "act", nn.Identity()))
+
+
+def _load_convolutions(tower: nn.Module, values: list[tuple[Weights, Weights]]) -> None:
+    convolutions = [m for m in tower.modules() if isinstance(m, nn.Conv2d)]
+    for module, (weight, bias) in zip(convolutions, values, strict=True):
+        if tuple(module.weight.shape) != weight.shape:
+            raise ValueError(f"a convolution is {weight.shape}, not {tuple(module.weight.shape)}")
+        with torch.no_grad():
+            module.weight.copy_(torch.from_numpy(weight))
+            assert module.bias is not None
+            module.bias.copy_(torch.from_numpy(bias))
+
+
+def _bert(values: dict[str, Weights]) -> nn.Module:
+    from transformers import BertConfig, BertModel
+
+    stored = {
+        name.split("bert.", 1)[1]: torch.from_numpy(value)
+        for name, value in values.items()
+        if "bert." in name and "/" not in name
+    }
+    words = stored["embeddings.word_embeddings.weight"]
+    layers = {n.split(".")[2] for n in stored if n.startswith("encoder.layer.")}
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=words.shape[1],
+        num_hidden_layers=len(layers),
+        num_attention_heads=12,
+        intermediate_size=len(stored["encoder.layer.0.intermediate.dense.bias"]),
+        max_position_embeddings=len(stored["embeddings.position_embeddings.weight"]),
+        type_vocab_size=len(stored["embeddings.token_type_embeddings.weight"]),
+        attn_implementation="eager",  # the plain products that every ONNX exporter understands
+    )
+    model: nn.Module = BertModel(config, add_pooling_layer=False)
+    wanted = dict(model.named_parameters())
+    model.load_state_dict({name: stored[name] for name in wanted}, strict=False)
+    return model
+
+
+def _head(values: dict[str, Weights]) -> Head:
+    own = {
+        name.split("head.", 1)[1]: torch.from_numpy(np.array(value))
+        for name, value in values.items()
+        if "head." in name and "/" not in name
+    }
+    hidden, dim = own["mlp.0.weight"].shape[0], own["linear.weight"].shape[0]
+    head = Head(own["mean"], own["std"], hidden=hidden, dim=dim, dropout=DROPOUT)
+    head.load_state_dict({name: own[name] for name in head.state_dict()})
+    return head
