@@ -46,8 +46,8 @@ class ModelInfo:
 CATALOGUE = (
     ModelInfo(
         "starter",
-        "ships with mmsearch: works at once, offline; good on people, animals, outdoors",
-        license="Apache-2.0",
+        "ships with mmsearch: works at once, offline; good on people, dogs, sport, outdoors",
+        license="research and non-commercial use",
     ),
     ModelInfo(
         "onnx:immich-app/ViT-B-16-SigLIP2__webli",

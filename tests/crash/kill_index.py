@@ -77,9 +77,14 @@ def half_batches(store: Path, of: int) -> int:
 
 
 def killed_run(args: list[str], after: float) -> tuple[set[str], bool]:
-    """Start, kill after so many seconds; return what was acknowledged, and whether it had ended."""
-    process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    """Start, kill after so many seconds; return what was acknowledged, and whether it had ended.
+
+    Raises:
+        RuntimeError: it ended before the kill, with an error.
+    """
+    process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
+    assert process.stderr is not None
     deadline = time.monotonic() + after
     os.set_blocking(process.stdout.fileno(), False)
     out = b""
@@ -91,7 +96,11 @@ def killed_run(args: list[str], after: float) -> tuple[set[str], bool]:
     process.wait()
     os.set_blocking(process.stdout.fileno(), True)
     out += process.stdout.read()
+    said = process.stderr.read().decode()
     process.stdout.close()
+    process.stderr.close()
+    if ended and process.returncode:
+        raise RuntimeError(f"mmsearch ended by itself with {process.returncode}: {said}")
     lines = [json.loads(line) for line in out.split(b"\n")[:-1]]
     return {line["stored"] for line in lines if "stored" in line}, ended
 

@@ -45,7 +45,7 @@ def open_mine(argument, *, threads, device, towers):
 
 def test_a_third_party_registers_by_entry_point(monkeypatch):
     point = EntryPoint("mine", f"{__name__}:open_mine", "mmsearch.encoders")
-    monkeypatch.setattr("mmsearch.registry.entry_points", lambda group: [point])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point])
     made = load_encoder("mine:C:/folder:1", threads=3, towers="text")
     assert made == ("C:/folder:1", 3, None, "text")
 
