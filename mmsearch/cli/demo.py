@@ -67,7 +67,7 @@ def demo_command(store: Path | None) -> int:
         _ask_by_picture(engine, folder / PICTURE)
     click.echo(
         f'\nGo on:  mmsearch search "..." --store {store}\n'
-        "The model starter is small: best at people, dogs, sport and outdoor scenes, unsure of much\n"
+        "The model starter is small: best at people, dogs, sport and outdoors, unsure of much\n"
         "else (the word does not find the cat). `mmsearch models list` names better ones."
     )
     return Exit.OK
