@@ -134,7 +134,7 @@ class _opened:  # noqa: N801
 
 
 class _Bar:
-    """Progress on stderr: a bar on a terminal, else a line now and then."""
+    """Progress on stderr, with rate and time to go; nothing where it is no terminal."""
 
     def __init__(self, total: _Counter | None, quiet: bool) -> None:
         from tqdm import tqdm
