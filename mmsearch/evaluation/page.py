@@ -45,9 +45,10 @@ dt { font-weight: 600; } dd { margin: 0; }
 .grid { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); }
 article { border: 1px solid var(--edge); border-radius: .5rem; padding: .7rem; min-width: 0; }
 article > p { margin: 0 0 .5rem; overflow-wrap: anywhere; } .query { font-weight: 600; }
-.row { display: flex; flex-wrap: wrap; gap: .5rem; align-items: flex-start; }
-figure { margin: 0; width: 5.2rem; font-size: .8rem; }
-figure img, figure .gone { width: 100%; height: 5.2rem; object-fit: cover; display: block;
+.row { display: grid; gap: .4rem; grid-template-columns: repeat(5, minmax(0, 1fr)); }
+.row p { grid-column: span 4; margin: 0; align-self: center; }
+figure { margin: 0; font-size: .8rem; }
+figure img, figure .gone { width: 100%; aspect-ratio: 1; object-fit: cover; display: block;
   border-radius: .25rem; outline: 1px solid var(--edge); }
 figure.relevant img { outline: 3px solid var(--good); }
 .relevant figcaption, li.relevant { color: var(--good); font-weight: 600; }
@@ -55,7 +56,8 @@ ol { margin: .3rem 0 .3rem 1.4rem; padding: 0; overflow-wrap: anywhere; }
 .small { font-size: .85rem; opacity: .8; } svg { max-width: 100%; height: auto; }
 svg text { fill: currentColor; font: 12px system-ui, sans-serif; } rect { fill: var(--bar); }
 @media (max-width: 30rem) {
-  .grid { grid-template-columns: minmax(0, 1fr); } body { padding: .6rem; } }
+  .grid { grid-template-columns: minmax(0, 1fr); } body { padding: .6rem; }
+  th, td { padding: .2em .3em; font-size: .75rem; white-space: normal; } }
 """
 
 
@@ -145,7 +147,8 @@ def _text_query(embedded: Embedded, example: Example, thumbnail: _Thumbnail) -> 
     wanted = ""
     if not any(f.relevant for f in example.found):
         own = Found(example.wanted[0], float("nan"), True)
-        wanted = f"<p class=small>meant:</p>{_figure(embedded, own, thumbnail)}"
+        drawn = _figure(embedded, own, thumbnail)
+        wanted = f"<div class=row>{drawn}<p class=small>meant this one</p></div>"
     query = _text(embedded.pairs.texts[example.query])
     return (
         f"<article><p class=query>{query}</p><p class=small>rank {example.rank:,}; found:</p>"
