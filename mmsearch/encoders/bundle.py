@@ -19,10 +19,10 @@ class Bundle:
     """What the folder's config.json and preprocess_cfg.json say.
 
     dim: vector length. image_size: side in pixels. context_length: longest text in tokens.
-    weights_hash: "" where the config has none. optimized: the graphs need no optimisation at
-    load. clean: what is done to a text before it is cut into tokens. strip_sep: the separator
-    token becomes 0, as some open_clip models were trained. pad_whole: pad each text to the context
-    length even if the model has an attention mask; None: as the model's inputs suggest.
+    weights_hash: "" where the config has none. optimized: the towers whose graphs need no
+    optimisation at load. clean: what is done to a text before it is cut into tokens. strip_sep:
+    the separator token becomes 0, as some open_clip models were trained. pad_whole: pad each text
+    to the context length even if the model has an attention mask; None: as its inputs suggest.
     """
 
     folder: Path
@@ -31,7 +31,7 @@ class Bundle:
     image_size: int
     context_length: int
     weights_hash: str = ""
-    optimized: bool = False
+    optimized: frozenset[str] = frozenset()
     clean: Clean = "none"
     strip_sep: bool = False
     pad_whole: bool | None = None
@@ -111,11 +111,21 @@ def _own(folder: Path, config: dict[str, Any]) -> Bundle:
         image_size=int(config["image_size"]),
         context_length=int(config["context_length"]),
         weights_hash=str(config.get("weights_hash", "")),
-        optimized=bool(config.get("optimized", False)),
+        optimized=_optimized(config.get("optimized", False)),
         clean=_clean(config.get("clean", "none")),
         pad_whole=None if pad is None else pad == "context",
         license=str(config.get("license", "")),
     )
+
+
+def _optimized(value: object) -> frozenset[str]:
+    """Return the names of towers: all for true, none for false, or those of a list."""
+    names = {True: ["visual", "textual"], False: []}[value] if isinstance(value, bool) else value
+    if not isinstance(names, list) or not {*names} <= {"visual", "textual"}:
+        raise ValueError(
+            f'optimized is {value!r}, not true, false or a list of "visual", "textual"'
+        )
+    return frozenset(names)
 
 
 def _open_clip(folder: Path, config: dict[str, Any]) -> Bundle:

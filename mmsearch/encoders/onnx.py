@@ -166,7 +166,7 @@ class OnnxEncoder:
             dim=self.bundle.dim,
             threads=self._threads or usable_cores(),
             device=self._device,
-            optimized=self.bundle.optimized,
+            optimized=path.parent.name in self.bundle.optimized,
             brief=brief,
         )
 

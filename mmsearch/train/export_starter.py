@@ -96,6 +96,7 @@ def export(model: Model, out: Path, *, resize_mode: str) -> None:
         "context_length": CONTEXT_LENGTH,
         "weights_hash": bundle_hash(out),
         "normalized": True,
+        "optimized": ["textual"],
         "weights": "float16, word table int8; arithmetic in float32",
         "license": "weights trained on Flickr8k: research and non-commercial use; see README.md",
     }

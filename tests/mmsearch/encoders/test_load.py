@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -9,6 +11,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from mmsearch.encoders import RECOMMENDED, load_encoder, resolve_model
+from mmsearch.encoders.bundle import read_bundle
 from mmsearch.errors import MissingExtra, ModelUnavailable, UnknownName
 from tests.mmsearch.encoders.conftest import TINY
 
@@ -141,3 +144,26 @@ def test_a_folder_that_is_not_there_is_not_asked_of_the_hub(spec, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", None)
     with pytest.raises(ModelUnavailable, match="does not exist"):
         load_encoder(spec)
+
+
+@pytest.mark.parametrize(
+    ("value", "towers"),
+    [(True, {"visual", "textual"}), (False, set()), (["textual"], {"textual"}), ([], set())],
+)
+def test_a_config_says_which_towers_are_optimised(tmp_path, value, towers):
+    folder = _copy_with(tmp_path, value)
+    assert read_bundle(folder).optimized == towers
+
+
+@pytest.mark.parametrize("value", ["yes", ["text"], 1])
+def test_a_wrong_word_about_optimised_towers_is_refused(tmp_path, value):
+    with pytest.raises(ModelUnavailable, match="optimized"):
+        read_bundle(_copy_with(tmp_path, value))
+
+
+def _copy_with(tmp_path, value):
+    folder = tmp_path / "model"
+    shutil.copytree(TINY / "immich", folder)
+    config = {"name": "n", "dim": 3, "image_size": 8, "context_length": 4, "optimized": value}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
