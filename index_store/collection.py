@@ -13,7 +13,13 @@ import numpy as np
 
 from index_store import rows
 from index_store.db import ReadPool
-from index_store.errors import BadVectors, SpaceMismatch, StoreCorrupt, StoreReadOnly
+from index_store.errors import (
+    BadVectors,
+    CollectionNotFound,
+    SpaceMismatch,
+    StoreCorrupt,
+    StoreReadOnly,
+)
 from index_store.scan import Mask, Positions, Scores
 from index_store.shelf import Shelf, load_shelf
 from index_store.types import (
@@ -255,6 +261,9 @@ class Collection:
 
     def _seq(self, connection: sqlite3.Connection) -> int:
         row = connection.execute("SELECT seq FROM collection WHERE id = ?", [self._id]).fetchone()
+        if row is None:  # deleted or replaced since it was opened
+            known = connection.execute("SELECT name FROM collection ORDER BY name")
+            raise CollectionNotFound(self.name, [name for (name,) in known])
         return int(row[0])
 
     def _shelf(

@@ -119,6 +119,36 @@ class Store:
         with self._readers.snapshot() as connection:
             return [n for (n,) in connection.execute("SELECT name FROM collection ORDER BY name")]
 
+    def drop_collection(self, name: str) -> None:
+        """Delete a collection and all that it holds, in one transaction.
+
+        Raises:
+            CollectionNotFound: there is none of that name.
+            StoreReadOnly: opened for reading.
+        """
+        self._replace(name, None)
+
+    def replace_collection(self, name: str, by: str) -> Collection:
+        """Put collection `by` in the place of `name`, which is deleted, in one transaction.
+
+        Readers see the old one or the new one, never neither; who still holds the old one is
+        told by CollectionNotFound.
+
+        Raises:
+            CollectionNotFound: one of the two is not there.
+            StoreReadOnly: opened for reading.
+        """
+        self.collection(by)
+        self._replace(name, by)
+        return self.collection(name)
+
+    def _replace(self, name: str, by: str | None) -> None:
+        if self._writer is None:
+            raise StoreReadOnly(self.path, "it was opened for reading")
+        self.collection(name)
+        self._writer.replace_collection(name, by)
+        self._recover()
+
     def verify(self, *, full: bool = False) -> list[Problem]:
         """Return what is wrong; empty if all is well.
 

@@ -71,6 +71,14 @@ class Writer:
             )
             return int(result.scalar_one())
 
+    def replace_collection(self, name: str, by: str | None) -> None:
+        """Delete the collection `name`, and in the same transaction give its name to `by`."""
+        table = schema.collection
+        with self.transaction() as connection:
+            connection.execute(delete(table).where(table.c.name == name))
+            if by is not None:
+                connection.execute(update(table).where(table.c.name == by).values(name=name))
+
     def add(self, collection: int, items: Sequence[Item], vectors: Vectors) -> AddReport:
         """Insert or replace items with their vectors, all or none. See `Collection.add`."""
         halves = to_halves(vectors, len(items))
