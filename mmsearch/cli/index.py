@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import signal
@@ -101,15 +102,14 @@ class _opened:  # noqa: N801
 
     def __enter__(self) -> tuple[Collection, Any]:
         from index_store import Store
-        from index_store.db import META
-        from index_store.errors import SpaceMismatch
+        from index_store.errors import SpaceMismatch, StoreNotFound
         from mmsearch.encoders import load_encoder, resolve_model
 
         wanted = self._model or "auto"
-        if (self._path / META).is_file():
-            with Store.open(self._path, readonly=True) as reader:
-                if self._name in reader.collections():
-                    wanted = self._model or reader.collection(self._name).model
+        # No store: none yet, or a crash before its first commit left an empty database.
+        with contextlib.suppress(StoreNotFound), Store.open(self._path, readonly=True) as reader:
+            if self._name in reader.collections():
+                wanted = self._model or reader.collection(self._name).model
         spec = resolve_model(wanted)
         if wanted == "auto":
             note(f"using the model {spec} (chosen by auto; see: mmsearch models list)")

@@ -103,6 +103,34 @@ def test_a_mistyped_source_makes_no_store(mmsearch: Mmsearch, photos: Path, tmp_
     assert not (tmp_path / "store").exists()
 
 
+def test_what_a_crash_before_the_first_commit_left_is_no_obstacle(
+    mmsearch: Mmsearch, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "meta.db").touch()
+    assert mmsearch("index", photos, "--model", "color").code == 0
+    assert "pictures    3" in mmsearch("status").out
+
+
+def test_reindex_switches_to_another_model_or_says_what_is_missing(
+    indexed: Mmsearch, photos: Path
+) -> None:
+    from tests.mmsearch.encoders.conftest import TINY
+
+    model = f"onnx:{TINY / 'immich'}"
+    (photos / "red.png").rename(photos / "away")
+    done = indexed("reindex", "--model", model)
+    assert (done.code, "red.png" in done.err, "--drop-missing" in done.err) == (5, True, True)
+    assert "blue.png" in indexed("search", "blue", "-n", "1").out
+    (photos / "away").rename(photos / "red.png")
+    done = indexed("reindex", "--model", model)
+    assert done.code == 0
+    assert "3 were there already" in done.err
+    assert f"model       {model}" in indexed("status").out
+    assert indexed("search", photos / "blue.png", "-n", "1").code == 0
+    assert indexed("index", photos).code == 0
+
+
 def test_an_unknown_model_makes_no_store(mmsearch: Mmsearch, photos: Path, tmp_path: Path) -> None:
     done = mmsearch("index", photos, "--model", "no-such")
     assert (done.code, "unknown encoder 'no-such'" in done.err) == (4, True)
