@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": ("status", "Look for damage in the store."),
     "models": ("models", "List models, or tell about one."),
     "eval": ("evaluate", "Measure how good the search is."),
+    "train": ("train", "Train a model on your own pairs of pictures and texts."),
     "doctor": ("doctor", "Check this installation."),
     "demo": ("demo", "Index free pictures and ask a few questions."),
 }

@@ -33,6 +33,7 @@ ENCODERS: Registry[Encoder] = Registry(
         "onnx": "mmsearch.encoders.onnx:open_onnx",
         "open_clip": "mmsearch.encoders.openclip:open_openclip",
         "hf": "mmsearch.encoders.hf:open_hf",
+        "checkpoint": "mmsearch.encoders.checkpoint:open_checkpoint",
     },
     extras={"torch": "torch", "open_clip": "torch", "transformers": "torch"},
 )
@@ -52,7 +53,7 @@ def load_encoder(
 
     Args:
         spec: `auto`, `color`, `starter`, `onnx:DIR`, `onnx:ORG/REPO`, `open_clip:ARCH/TAG`,
-            `hf:DIR`, `hf:ORG/REPO`, or what a third party has registered.
+            `hf:DIR`, `hf:ORG/REPO`, `checkpoint:DIR`, or what a third party has registered.
         threads: CPU threads for the model; None: the cores that this process may use.
         device: "cpu", "cuda", "cuda:1", "mps"; None: the best for that back end.
         towers: which tower will be called: a hint. "text" favours a short first call over a high

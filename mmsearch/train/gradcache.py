@@ -27,9 +27,7 @@ class Loss(Protocol):
     def __call__(self, images: Tensor, texts: Tensor) -> Tensor: ...
 
 
-def backward(
-    parts: Sequence[P], encode: Callable[[P], Pair], loss_of: Loss, world: World
-) -> float:
+def backward(parts: Sequence[P], encode: Callable[[P], Pair], loss_of: Loss, world: World) -> float:
     """Add the gradient of the loss of all parts, of all processes, to the parameters.
 
     After the mean over the processes (`World.average_gradients`) each gradient is what one
@@ -67,7 +65,9 @@ def backward(
                 pair = encode(part)
         stop = start + len(pair[0])
         # A side that is frozen as a whole has no graph.
-        moved = [(p, g[start:stop]) for p, g in zip(pair, gradients, strict=True) if p.requires_grad]
+        moved = [
+            (p, g[start:stop]) for p, g in zip(pair, gradients, strict=True) if p.requires_grad
+        ]
         if moved:
             torch.autograd.backward([p for p, _ in moved], [g for _, g in moved])
         start = stop

@@ -82,9 +82,8 @@ class Loader:
                 continue  # a file that cannot be read gives its place to the next one
             caption, group = int(self.pairs.caption_ids[at][pick]), int(self.pairs.groups[at])
             return pixels, row.captions[pick], caption, group
-        raise BadSource(
-            f"{TRIES} pictures in a row cannot be opened, the first is {self.pairs.rows[number].path}"
-        )
+        first = self.pairs.rows[number].path
+        raise BadSource(f"{TRIES} pictures in a row cannot be opened, the first is {first}")
 
     def _pixels(self, path: str, captions: Sequence[str], rng: np.random.Generator) -> Array:
         image = open_picture(path, target=self.dual.image_size).image
@@ -139,5 +138,3 @@ def cut_epoch(order: Ids, size: int) -> list[Ids]:
     """Return the batches of an epoch; what does not fill the last one waits for another epoch."""
     whole = len(order) // size * size
     return [order[i : i + size] for i in range(0, whole, size)]
-
-

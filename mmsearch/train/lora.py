@@ -68,5 +68,5 @@ def merge_lora(module: nn.Module) -> None:
     """Write the updates into the weights and take them off; names are as before again."""
     for part in list(module.modules()):
         if parametrize.is_parametrized(part):
-            for leaf in list(part.parametrizations):  # type: ignore[union-attr,arg-type]
+            for leaf in list(part.parametrizations):
                 parametrize.remove_parametrizations(part, leaf, leave_parametrized=True)

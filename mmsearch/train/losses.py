@@ -149,9 +149,7 @@ class PairLoss(nn.Module):
     def forward(self, images: Tensor, texts: Tensor, same: Tensor | None = None) -> Tensor:
         """Return the loss of (n, dim) unit rows; see the function of its name."""
         if self.name == "clip":
-            return clip_loss(
-                images, texts, scale=self.scale(), same=same, smoothing=self.smoothing
-            )
+            return clip_loss(images, texts, scale=self.scale(), same=same, smoothing=self.smoothing)
         if self.name == "siglip":
             return siglip_loss(images, texts, scale=self.scale(), bias=self.bias, same=same)
         return cosine_loss(images, texts, margin=self.margin, same=same)

@@ -68,9 +68,7 @@ def mlm_loss(
         head: scores the words.
         generator: on the CPU; decides what is hidden.
     """
-    shown, asked = mask_tokens(
-        tokens["input_ids"], tokens["attention_mask"], language, generator
-    )
+    shown, asked = mask_tokens(tokens["input_ids"], tokens["attention_mask"], language, generator)
     hidden = language.hidden({**tokens, "input_ids": shown})
     chosen = asked != IGNORED
     if not chosen.any():

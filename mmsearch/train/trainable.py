@@ -79,8 +79,10 @@ class Trainable:
         """
         logit = getattr(self.module, "logit_scale", None)
         bias = getattr(self.module, "logit_bias", None)
-        scale = (10.0 if loss == "siglip" else 1 / 0.07) if logit is None else math.exp(float(logit))
-        return min(scale, 100.0), -10.0 if bias is None else float(bias)
+        scale = (
+            (10.0 if loss == "siglip" else 1 / 0.07) if logit is None else math.exp(logit.item())
+        )
+        return min(scale, 100.0), -10.0 if bias is None else bias.item()
 
     def set_scale(self, scale: float, bias: float) -> None:
         """Write the learnt scale and bias into the module, if it has places for them."""
@@ -180,9 +182,16 @@ def _hf(folder: Path) -> Trainable:
 def _hf_language(folder: Path, module: Any) -> Language | None:
     from transformers import AutoTokenizer
 
-    text = getattr(module, "text_model", None)
+    text: Any = getattr(module, "text_model", None)
     kind = getattr(getattr(text, "config", None), "model_type", "")
-    if kind not in {"bert", "roberta", "xlm-roberta", "distilbert", "electra", "chinese_clip_text_model"}:
+    if kind not in {
+        "bert",
+        "roberta",
+        "xlm-roberta",
+        "distilbert",
+        "electra",
+        "chinese_clip_text_model",
+    }:
         return None
     tokenizer = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False
