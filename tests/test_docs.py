@@ -1,0 +1,95 @@
+"""Docs that cannot lie: the command reference, README's Python, names that exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import mmsearch
+from mmsearch.cli import COMMANDS, cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf8")
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+def command_reference() -> str:
+    """Return docs/cli.md: the --help of every command, 88 columns wide."""
+    parts = [
+        "# Commands",
+        "Made from `--help` of every command by `python -m tests.test_docs`; a test compares them.",
+    ]
+
+    def add(command: click.Command, name: str) -> None:
+        ctx = click.Context(
+            command, info_name=name, terminal_width=88, max_content_width=88,
+            help_option_names=["-h", "--help"],
+        )  # fmt: skip
+        parts.append(f"## {name}\n```\n{command.get_help(ctx)}\n```")
+        if isinstance(command, click.Group):
+            for sub in command.list_commands(ctx):
+                found = command.get_command(ctx, sub)
+                assert found is not None
+                add(found, f"{name} {sub}")
+
+    add(cli, "mmsearch")
+    return "\n\n".join(parts) + "\n"
+
+
+def test_the_command_reference_is_what_help_says() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf8") == command_reference()
+
+
+def python_blocks(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    from tests.mmsearch.conftest import paint
+
+    for name, color in (("red", "red"), ("blue", "blue")):
+        paint(tmp_path / "pictures" / f"{name}.jpg", color)
+    blocks = python_blocks(README)
+    assert blocks
+    for block in blocks:
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", block], cwd=tmp_path, env=env, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "red.jpg" in done.stdout
+
+
+def test_every_exported_name_and_error_is_in_the_docs() -> None:
+    text = README + "".join(p.read_text(encoding="utf8") for p in PAGES)
+    import index_store.errors as store_errors
+    import mmsearch.errors as errors
+
+    names = {*mmsearch.__all__} - {"__version__"}
+    for module in (store_errors, errors):
+        names |= {n for n, v in vars(module).items() if isinstance(v, type) and n[0].isupper()
+                  and issubclass(v, Exception)}  # fmt: skip
+    missing = [n for n in sorted(names) if not re.search(rf"\b{n}\b", text)]
+    assert missing == []
+
+
+def test_every_command_is_in_the_readme() -> None:
+    assert [c for c in COMMANDS if f"mmsearch {c}" not in README] == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "cli.md").write_text(command_reference(), encoding="utf8")
