@@ -55,7 +55,7 @@ figure.relevant img { outline: 3px solid var(--good); }
 ol { margin: .3rem 0 .3rem 1.4rem; padding: 0; overflow-wrap: anywhere; }
 .small { font-size: .85rem; opacity: .8; } svg { max-width: 100%; height: auto; }
 svg text { fill: currentColor; font: 12px system-ui, sans-serif; } rect { fill: var(--bar); }
-@media (max-width: 30rem) {
+@media (max-width: 40rem) {
   .grid { grid-template-columns: minmax(0, 1fr); } body { padding: .6rem; }
   th, td { padding: .2em .3em; font-size: .75rem; white-space: normal; } }
 """

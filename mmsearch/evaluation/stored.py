@@ -155,26 +155,25 @@ def evaluate_collection(
         collection, vectors, wanted, direction.ranking.first.tolist(), kind,
         where=where, effort=effort, seed=seed, progress=progress,
     )  # fmt: skip
-    name = f"text_to_{kind}"
-    data = _describe(collection) | {"queries": str(queries), "qrels": str(qrels)}
+    data = _describe(collection, queries, qrels)
     timed = {"text": time_each(lambda text: encoder.encode_texts([text]), judged.texts)}
     result = Evaluation(
-        data, model or collection.model, encoder.space.name, {name: direction}, {name: loss},
+        data, model or collection.model, encoder.space.name, {f"text_to_{kind}": direction}, {f"text_to_{kind}": loss},
         timed, notes=judged.notes,
     )  # fmt: skip
-    if kind == "text":
-        return result, None
-    samples = tuple(map(_sample, items))
-    return result, Embedded(Pairs(collection.name, samples, judged.texts, (), ()), rows, vectors)
+    pairs = Pairs(collection.name, tuple(map(_sample, items)), judged.texts, (), ())
+    return result, Embedded(pairs, rows, vectors) if kind == "image" else None
 
 
-def _describe(collection: Collection) -> dict[str, Any]:
+def _describe(collection: Collection, queries: str | Path, qrels: str | Path) -> dict[str, Any]:
     return {
         "source": collection.name,
         "split": "",
         "pictures": collection.count("image"),
         "texts": collection.count("text"),
         "skipped": 0,
+        "queries": str(queries),
+        "qrels": str(qrels),
     }
 
 

@@ -116,3 +116,14 @@ def test_a_picture_without_a_caption_is_a_distractor_and_asks_nothing(
     result, _ = evaluate_pairs(read_pairs(str(photos)), encoder, "color", resamples=20)
     assert result.directions["text_to_image"].ranking.candidates == 3
     assert len(result.directions["image_to_text"].ranking) == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
+def test_the_right_picture_is_left_out_whatever_batch_it_was_in(
+    table: Path, encoder: Encoder, batch_size: int
+) -> None:
+    (table.parent / "green.png").write_bytes(b"no picture")
+    found = embed(encoder, read_pairs(str(table)), batch_size=batch_size)
+    assert found.pairs.texts == ("a red thing", "A red thing.", "blue")
+    assert [Path(s.path).name for s in found.pairs.pictures] == ["red.png", "red2.png", "blue.png"]
+    assert found.images[2].tolist() == [0, 0, 1, 0]
