@@ -158,8 +158,8 @@ def evaluate_collection(
     data = _describe(collection, queries, qrels)
     timed = {"text": time_each(lambda text: encoder.encode_texts([text]), judged.texts)}
     result = Evaluation(
-        data, model or collection.model, encoder.space.name, {f"text_to_{kind}": direction}, {f"text_to_{kind}": loss},
-        timed, notes=judged.notes,
+        data, model or collection.model, encoder.space.name, {f"text_to_{kind}": direction},
+        {f"text_to_{kind}": loss}, timed, notes=judged.notes,
     )  # fmt: skip
     pairs = Pairs(collection.name, tuple(map(_sample, items)), judged.texts, (), ())
     return result, Embedded(pairs, rows, vectors) if kind == "image" else None

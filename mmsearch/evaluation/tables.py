@@ -28,7 +28,7 @@ def way(name: str) -> str:
 
 def figure(name: str, value: float, *, signed: bool = False) -> str:
     """Return a figure as it is shown: per cent and mean ranks with a digit, medians as they are."""
-    shown = f"{value:g}" if name == "median_rank" else f"{value:.1f}"
+    shown = f"{round(value, 1):g}" if name == "median_rank" else f"{value:.1f}"
     return f"+{shown}" if signed and value > 0 else shown
 
 

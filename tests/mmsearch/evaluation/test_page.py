@@ -15,7 +15,7 @@ from mmsearch.evaluation import (
     read_pairs,
 )
 from mmsearch.evaluation.page import histogram, html_report
-from mmsearch.evaluation.tables import as_markdown
+from mmsearch.evaluation.tables import as_markdown, figure
 from tests.mmsearch.evaluation.conftest import Backwards
 
 
@@ -65,3 +65,11 @@ def test_markdown_is_a_table_whose_rows_have_equal_cells(evaluated: tuple) -> No
     lines = [line for line in as_markdown(evaluated[0]).splitlines() if line.startswith("|")]
     assert "| R@1 % |" in "\n".join(lines)
     assert {line.count("|") for line in lines[:12]} == {4}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [("median_rank", 4.0, "4"), ("median_rank", -16.4875, "-16.5"), ("R@1", 3.0, "+3.0")],
+)
+def test_figures_are_shown_with_a_digit_at_most(name: str, value: float, shown: str) -> None:
+    assert figure(name, value, signed=shown.startswith("+")) == shown
