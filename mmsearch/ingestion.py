@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Collection as Sized
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -19,8 +20,9 @@ from index_store.where import AllOf
 from mmsearch.cores import usable_cores
 from mmsearch.errors import BadPicture
 from mmsearch.pipeline import batched, map_ahead
+from mmsearch.sources import is_part, open_source, source_hash
 from mmsearch.types import Array, Encoder, Sample, Skipped
-from mmsearch.uris import content_hash, is_text, printable, uri_of
+from mmsearch.uris import is_text, path_of, printable, uri_of
 
 BATCH = 16  # pictures; more costs memory and gains nothing on a CPU
 LOOKUP = 512  # samples whose stamps are asked for at once
@@ -167,13 +169,14 @@ class _Run:
         from mmsearch.images import open_picture
 
         try:
-            item = replace(item, content=content_hash(sample.path))
+            source = sample.path or open_source(item.uri)
+            item = replace(item, content=source_hash(source))
             twin = self._collection.keys_by_content([item.content]).get(item.content, "")
             if twin and (stored := self._collection.get([twin])):
                 meta = {k: v for k, v in stored[0].meta.items() if k in FROM_PIXELS}
                 item = replace(item, meta={**item.meta, **meta})
                 return Prepared(item, sample.captions, None, twin, known)
-            picture = open_picture(sample.path, target=self._encoder.image_size)
+            picture = open_picture(source, target=self._encoder.image_size)
             item = replace(item, meta={**item.meta, **picture.meta})
             return Prepared(item, sample.captions, self._encoder.prepare(picture.image), "", known)
         except BadPicture as error:
@@ -210,10 +213,21 @@ class _Run:
             below = AllOf(Prefix("uri", uris), Compare("kind", "=", "image"))
             keys = self._collection.keys(below)
             gone = [k for k in keys if k not in self._seen and not k.startswith(self._unknown)]
+            gone = [k for k in gone if not self._in_kept_file(k)]
             if gone:
                 self._remove(gone, len(keys), prune)
             old = [k for k in self._failed if k.startswith(base) and k not in self._seen]
             self._collection.clear_failures(old)
+
+    def _in_kept_file(self, key: str) -> bool:
+        """Return whether an item is a member of a tar that is still there.
+
+        A folder does not list what is in the tars below it.
+        """
+        if "#" not in key:
+            return False
+        (item,) = self._collection.get([key])
+        return is_part(item.uri) and Path(path_of(item.uri)).exists()
 
     def _remove(self, gone: list[str], of: int, prune: bool) -> None:
         stamps = self._collection.stamps(gone)

@@ -11,8 +11,8 @@ from index_store import Collection, Item, Store
 from mmsearch.cores import usable_cores
 from mmsearch.errors import BadPicture
 from mmsearch.pipeline import batched, map_ahead
+from mmsearch.sources import open_source
 from mmsearch.types import Array, Encoder, Skipped
-from mmsearch.uris import path_of
 
 STAGING = "~next"  # after the collection's name: where the new vectors gather
 LOOKUP = 512
@@ -116,10 +116,12 @@ def _prepare(item: Item, encoder: Encoder) -> tuple[Item, Array | None] | Skippe
     from mmsearch.images import open_picture
 
     try:
-        picture = open_picture(path_of(item.uri), target=encoder.image_size)
+        picture = open_picture(open_source(item.uri), target=encoder.image_size)
         return item, encoder.prepare(picture.image)
     except (BadPicture, ValueError) as error:
         return Skipped(item.key, item.uri, str(error), item.stamp)
+    except OSError as error:
+        return Skipped(item.key, item.uri, error.strerror or str(error), item.stamp)
 
 
 def _store(

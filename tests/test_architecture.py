@@ -16,7 +16,7 @@ LAYERS: list[set[str]] = [
     {"cli", "web", "mcp", "__main__"},
     {"ingestion", "reindexing", "search", "evaluation", "train", "models"},
     {"encoders", "rerankers", "readers"},
-    {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics"},
+    {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources"},
     {"registry", "uris", "cores"},
     {"types"},
     {"errors", "version"},

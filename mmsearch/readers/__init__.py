@@ -17,6 +17,7 @@ from mmsearch.readers.formats import is_picture, refusal
 from mmsearch.readers.paths import read_path_file, read_paths
 from mmsearch.readers.samples import picture_beside_captions, reason_of
 from mmsearch.readers.table import read_table
+from mmsearch.readers.tar import read_tar
 from mmsearch.types import Sample, Skipped
 from mmsearch.uris import key_of, printable
 
@@ -78,6 +79,8 @@ def read(
         raise BadSource(
             f"{printable(source)}: parquet isn't supported yet; export it as csv or jsonl"
         )
+    if suffix == ".tar":
+        return read_tar(source)
     if suffix in _PATH_LISTS:
         return read_path_file(source, follow_links=follow_links)
     return picture_beside_captions(source)
@@ -133,6 +136,8 @@ def _read_pattern(pattern: str, found: list[str], follow_links: bool) -> _Sample
             continue
         elif named in _WITH_SPLITS:
             yield from _WITH_SPLITS[named](name)
+        elif named == ".tar":
+            yield from read_tar(name)
         elif path.is_file() and (is_picture(name) or refusal(name)):
             yield from picture_beside_captions(name)
 

@@ -1,0 +1,127 @@
+"""Where the bytes of a picture are: a file of its own, or a member of a tar.
+
+A member has the tar's URI with a fragment that says where its header starts and how long its
+data is, so that one picture can be read again without what lies before it:
+
+    file:///data/shard.tar#member=000/7.jpg&at=1024&size=5678
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from mmsearch.errors import BadPicture
+from mmsearch.uris import content_hash, path_of, uri_of
+
+MEMBER_BYTES = 256 << 20  # a picture in another file is held in memory, one a thread
+_HEADER_BYTES = 1 << 20  # of a tar member: names and extended headers; real ones have 512
+
+
+def member_uri(path: str, member: str, *, at: int, size: int) -> str:
+    """Return the URI of a tar's member.
+
+    Args:
+        path: of the tar.
+        member: the name as the tar has it.
+        at: where its header starts (`TarInfo.offset`).
+        size: of its data.
+    """
+    name = quote_from_bytes(os.fsencode(member), safe="/")
+    return f"{uri_of(path)}#member={name}&at={at}&size={size}"
+
+
+def is_part(uri: str) -> bool:
+    """Return whether a URI names a picture inside another file."""
+    return uri.partition("#")[2].startswith("member=")
+
+
+def open_source(uri: str) -> str | bytes:
+    """Return what `open_picture` takes: the path of a file, or the bytes of a part of one.
+
+    A file is not opened here. Thread-safe.
+
+    Raises:
+        BadPicture: the tar has changed, or the member is too large.
+        OSError: the file cannot be read.
+        ValueError: it is no `file:` URI.
+    """
+    path = path_of(uri)
+    if not is_part(uri):
+        return path
+    fields = _fields(uri)
+    try:
+        status = os.stat(path)  # noqa: PTH116
+        if not stat.S_ISREG(status.st_mode):
+            raise BadPicture("not a regular file")
+        member = os.fsdecode(fields["member"])
+        return _tar_member(path, member, int(fields["at"]), int(fields["size"]))
+    except (KeyError, ValueError) as error:
+        raise BadPicture(f"no picture can have this URI: {type(error).__name__}") from error
+
+
+def source_hash(source: str | bytes) -> str:
+    """Return the BLAKE2b-128 of what `open_source` gave; of a file as `content_hash` does.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if isinstance(source, str):
+        return content_hash(source)
+    return hashlib.blake2b(source, digest_size=16).hexdigest()
+
+
+class HeadersOnly:
+    """A tar file for `tarfile` to read headers from, which cannot make it read gigabytes.
+
+    An extended header says its own size, and `tarfile` believes it.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes.
+
+        Raises:
+            ReadError: tarfile's; more than any header has was asked for.
+        """
+        if not 0 <= size <= _HEADER_BYTES:
+            raise tarfile.ReadError("a header that claims to be huge")
+        return self._file.read(size)
+
+
+# What tarfile lets out on damaged headers.
+TAR_ERRORS = (tarfile.TarError, RecursionError, ValueError, OverflowError, EOFError)
+
+
+def _fields(uri: str) -> Mapping[str, bytes]:
+    pairs = (part.partition("=") for part in uri.partition("#")[2].split("&"))
+    return {name: unquote_to_bytes(value) for name, _, value in pairs}
+
+
+def _tar_member(path: str, name: str, at: int, size: int) -> bytes:
+    if size > MEMBER_BYTES:
+        raise BadPicture(f"a member of {size >> 20} MB; the limit is {MEMBER_BYTES >> 20} MB")
+    with Path(path).open("rb") as file:
+        try:
+            file.seek(at)
+            # From here on as if the tar began here: long names are headers before the header.
+            with tarfile.open(fileobj=HeadersOnly(file), mode="r:") as tar:  # type: ignore[call-overload]
+                info = tar.firstmember
+        except TAR_ERRORS as error:
+            raise BadPicture("the tar has changed: no member starts there") from error
+        if info is None or info.name != name or info.size != size or not info.isreg():
+            raise BadPicture("the tar has changed: another member is there")
+        file.seek(info.offset_data)
+        data = file.read(size)
+    if len(data) < size:
+        raise BadPicture("the tar is cut short")
+    return data
