@@ -20,7 +20,7 @@ from index_store.where import AllOf
 from mmsearch.cores import usable_cores
 from mmsearch.errors import BadPicture
 from mmsearch.pipeline import batched, map_ahead
-from mmsearch.sources import is_part, open_source, source_hash
+from mmsearch.sources import is_part, place_of, source_at, source_hash
 from mmsearch.types import Array, Encoder, Sample, Skipped
 from mmsearch.uris import is_text, path_of, printable, uri_of
 
@@ -169,7 +169,7 @@ class _Run:
         from mmsearch.images import open_picture
 
         try:
-            source = sample.path or open_source(item.uri)
+            source = source_at(place_of(sample))
             item = replace(item, content=source_hash(source))
             twin = self._collection.keys_by_content([item.content]).get(item.content, "")
             if twin and (stored := self._collection.get([twin])):

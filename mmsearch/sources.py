@@ -18,6 +18,7 @@ from typing import IO
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from mmsearch.errors import BadPicture
+from mmsearch.types import Sample
 from mmsearch.uris import content_hash, path_of, uri_of
 
 MEMBER_BYTES = 256 << 20  # a picture in another file is held in memory, one a thread
@@ -64,6 +65,16 @@ def open_source(uri: str) -> str | bytes:
         return _tar_member(path, member, int(fields["at"]), int(fields["size"]))
     except (KeyError, ValueError) as error:
         raise BadPicture(f"no picture can have this URI: {type(error).__name__}") from error
+
+
+def place_of(sample: Sample) -> str:
+    """Return where a sample's picture is: a path, or the URI of a part of a file."""
+    return sample.path or sample.item.uri
+
+
+def source_at(place: str) -> str | bytes:
+    """Return what `open_picture` takes for a place. Raises as `open_source`."""
+    return open_source(place) if is_part(place) else place
 
 
 def source_hash(source: str | bytes) -> str:

@@ -58,7 +58,8 @@ class Picture:
 class Sample:
     """Something a reader has found, not opened yet.
 
-    item: its content hash and meta may still be incomplete. captions: texts that go with the
+    item: its content hash and meta may still be incomplete. path: "" for a picture inside another
+    file, where item.uri says which part. captions: texts that go with the
     picture; each becomes a text item of its own. A text sample (kind "text") has no picture.
     """
 

@@ -20,6 +20,7 @@ from mmsearch.evaluation.pairs import Pairs
 from mmsearch.evaluation.ranks import Relevance
 from mmsearch.evaluation.result import Comparison, Evaluation
 from mmsearch.metrics import RESAMPLES
+from mmsearch.sources import place_of, source_at
 from mmsearch.types import Encoder
 
 T = TypeVar("T")
@@ -61,7 +62,7 @@ def evaluate_pairs(
         losses = _losses(collection, embedded, found, where, effort, seed, progress)
     timed = {
         "text": time_each(lambda text: encoder.encode_texts([text]), embedded.pairs.texts),
-        "image": time_each(lambda s: _encode_file(encoder, s.path), embedded.pairs.pictures),
+        "image": time_each(lambda s: _encode_file(encoder, place_of(s)), embedded.pairs.pictures),
     }
     result = Evaluation(
         describe(embedded.pairs), model, encoder.space.name, found, losses, timed,
@@ -230,10 +231,10 @@ def _text_item(pairs: Pairs, row: int) -> Item:
     return Item(f"t{row}", "text", first.uri, pairs.texts[row], meta=first.meta)
 
 
-def _encode_file(encoder: Encoder, path: str) -> object:
+def _encode_file(encoder: Encoder, place: str) -> object:
     from mmsearch.images import open_picture
 
-    image = open_picture(path, target=encoder.image_size).image
+    image = open_picture(source_at(place), target=encoder.image_size).image
     return encoder.encode_images(encoder.prepare(image)[None])
 
 

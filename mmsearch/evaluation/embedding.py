@@ -118,9 +118,10 @@ def _unread(sample: Sample) -> Skipped:
 def _opened(encoder: Encoder, sample: Sample) -> tuple[Sample, Array] | Skipped:
     """Return the sample with its picture's meta, and the array that the model eats."""
     from mmsearch.images import open_picture
+    from mmsearch.sources import place_of, source_at
 
     try:
-        picture = open_picture(sample.path, target=encoder.image_size)
+        picture = open_picture(source_at(place_of(sample)), target=encoder.image_size)
         item = replace(sample.item, meta={**sample.item.meta, **picture.meta})
         return replace(sample, item=item), encoder.prepare(picture.image)
     except BadPicture as error:

@@ -18,6 +18,7 @@ from mmsearch.evaluation.embedding import Embedded
 from mmsearch.evaluation.examples import Example, Found, examples
 from mmsearch.evaluation.result import Evaluation
 from mmsearch.metrics import Ints
+from mmsearch.sources import place_of, source_at
 from mmsearch.uris import printable
 
 _Thumbnail = Callable[[str], str]
@@ -175,8 +176,8 @@ def _image_query(embedded: Embedded, example: Example, thumbnail: _Thumbnail) ->
 
 def _figure(embedded: Embedded, found: Found, thumbnail: _Thumbnail) -> str:
     item = embedded.pairs.pictures[found.row]
-    name = _text(printable(Path(item.path).name))
-    image = thumbnail(item.path)
+    name = _text(printable(Path(item.item.key).name))
+    image = thumbnail(place_of(item))
     drawn = (
         f'<img src="{image}" alt="{name}" title="{name}">' if image else "<div class=gone></div>"
     )
@@ -186,13 +187,13 @@ def _figure(embedded: Embedded, found: Found, thumbnail: _Thumbnail) -> str:
     return f"<figure{kind}>{drawn}<figcaption>{mark}{score}</figcaption></figure>"
 
 
-def _thumbnail(path: str) -> str:
+def _thumbnail(place: str) -> str:
     """Return a small JPEG as a data: URI; "" if the file cannot be read any more."""
     from mmsearch.images import open_picture
 
     try:
-        image = open_picture(path, target=THUMBNAIL).image
-    except BadPicture:
+        image = open_picture(source_at(place), target=THUMBNAIL).image
+    except (BadPicture, OSError):
         return ""
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     file = BytesIO()

@@ -18,6 +18,7 @@ from mmsearch.evaluation.pairs import Pairs
 from mmsearch.evaluation.ranks import relevance
 from mmsearch.evaluation.result import Evaluation
 from mmsearch.metrics import RESAMPLES
+from mmsearch.sources import is_part
 from mmsearch.types import Encoder, Sample
 from mmsearch.uris import path_of, printable
 
@@ -178,7 +179,8 @@ def _describe(collection: Collection, queries: str | Path, qrels: str | Path) ->
 
 
 def _sample(item: Item) -> Sample:
-    return Sample(item, path_of(item.uri) if item.uri.startswith("file:") else "")
+    whole = item.uri.startswith("file:") and not is_part(item.uri)
+    return Sample(item, path_of(item.uri) if whole else "")
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:

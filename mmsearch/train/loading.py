@@ -18,6 +18,7 @@ from mmsearch.encoders.torch_backend import DualModel
 from mmsearch.errors import BadPicture, BadSource
 from mmsearch.images import open_picture
 from mmsearch.pipeline import map_ahead
+from mmsearch.sources import source_at
 from mmsearch.train.augment import Augment
 from mmsearch.train.pairs import Ids, Pairs
 from mmsearch.types import Array
@@ -86,7 +87,7 @@ class Loader:
         raise BadSource(f"{TRIES} pictures in a row cannot be opened, the first is {first}")
 
     def _pixels(self, path: str, captions: Sequence[str], rng: np.random.Generator) -> Array:
-        image = open_picture(path, target=self.dual.image_size).image
+        image = open_picture(source_at(path), target=self.dual.image_size).image
         if self.augment is not None:
             image = self.augment(image, self.dual.image_size, captions, rng)
         return self.dual.preprocess(image)
@@ -108,7 +109,7 @@ def pictures(
 
     def load(row: int) -> tuple[int, Array | None]:
         try:
-            picture = open_picture(pairs.rows[row].path, target=dual.image_size)
+            picture = open_picture(source_at(pairs.rows[row].path), target=dual.image_size)
         except BadPicture:
             return row, None
         return row, dual.preprocess(picture.image)

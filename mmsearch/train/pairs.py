@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mmsearch.errors import BadSource
 from mmsearch.readers import read
+from mmsearch.sources import place_of
 from mmsearch.types import Sample, Skipped
 
 Ids = npt.NDArray[np.int64]
@@ -21,7 +22,10 @@ FEWEST = 8  # pairs to train on, pictures to measure on: below that nothing can 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A picture and all that is said of it. group: pictures of one group are one thing."""
+    """A picture and all that is said of it.
+
+    path: or the URI of a part of a file. group: pictures of one group are one thing.
+    """
 
     key: str
     path: str
@@ -112,7 +116,9 @@ def read_pairs(source: str, *, split: str | None = None, group_by: str | None = 
 def _pair(sample: Sample, group_by: str | None) -> Pair:
     item = sample.item
     group = item.meta.get(group_by) if group_by else None
-    return Pair(item.key, sample.path, sample.captions, item.key if group is None else f"={group}")
+    return Pair(
+        item.key, place_of(sample), sample.captions, item.key if group is None else f"={group}"
+    )
 
 
 def train_and_heldout(

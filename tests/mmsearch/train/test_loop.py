@@ -145,6 +145,8 @@ def test_more_threads_change_nothing(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+import torch
+torch.set_num_threads(1)
 from tests.mmsearch.train.test_loop import trainer
 folder, out, at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 run = trainer(folder, out=out, dropout=0.2, ema=0.9, hard_negatives=1, save_every=2)
@@ -153,7 +155,16 @@ run.run()
 """
 
 
-def test_a_run_killed_twice_ends_like_an_undisturbed_one(tmp_path):
+@pytest.fixture
+def one_thread():
+    """The number of threads decides the order of sums, and other tests set it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_run_killed_twice_ends_like_an_undisturbed_one(tmp_path, one_thread):
     how = {"dropout": 0.2, "ema": 0.9, "hard_negatives": 1, "save_every": 2}
     whole = trainer(tmp_path / "a", out=tmp_path / "whole", **how)
     whole.run()
