@@ -109,9 +109,11 @@ def markdown(report: dict[str, Any]) -> str:
         f"| alpha | held-out R@{k} | general R@{k} |",
     ]
     lines.append("|---|---|---|")
+    # A refused run has chosen nothing: the tables above show its best try.
+    word = "chosen" if report["promoted"] else "shown"
     for point in report["wiseft"]:
         general = "" if point["general"] is None else f"{point['general']:.1f}"
-        mark = " **chosen**" if point["alpha"] == report["alpha"] else ""
+        mark = f" **{word}**" if point["alpha"] == report["alpha"] else ""
         lines.append(f"| {point['alpha']:g}{mark} | {point['heldout']:.1f} | {general} |")
     return "\n".join(lines) + "\n"
 

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from index_store.disk import sync_folder
 from mmsearch.errors import BadSource
 
 
@@ -84,14 +85,3 @@ def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
     shutil.rmtree(path, ignore_errors=True)
     part.rename(path)
     sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Flush a folder's list of names to the disk, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
