@@ -36,6 +36,7 @@ LEARNING = [
     _number("--epochs", click.IntRange(min=1), 10, "Times through the pictures."),
     _number("--batch-size", click.IntRange(min=2), 64, "Pairs a step, of all processes together."),
     _number("--chunk", COUNT, 0, "Pairs in memory at once (gradient caching); 0: the batch."),
+    _number("--captions", click.IntRange(min=1), 1, "Captions of each picture a step."),
     click.option("--loss", default="clip", show_default=True, help="clip, siglip or cosine."),
     _number("--mlm-weight", click.FloatRange(0), 0.0, "Weight of masked language modelling."),
     _number("--label-smoothing", SHARE, 0.0, "Of the clip loss."),
@@ -67,6 +68,13 @@ PICTURES = [
         help="on, off, or auto: not where a caption says left or right.",
     ),
     _number("--jitter", SHARE, 0.1, "Change of brightness, contrast and saturation."),
+    _number(
+        "--cache-views",
+        COUNT,
+        0,
+        "Views of a picture that pass its tower's frozen part once "
+        "for all epochs (starter); 0: new ones each epoch.",
+    ),
     _number("--hard-negatives", COUNT, 0, "Group look-alikes anew every N epochs; 0: never."),
     _number("--workers", click.IntRange(min=1), 2, "Threads that decode pictures."),
 ]
@@ -107,19 +115,20 @@ def _options(command: Any) -> Any:
 
 
 @click.command("train", short_help="Train a model on your own pairs of pictures and texts.")
-@click.argument("pairs", metavar="PAIRS")
+@click.argument("pairs", metavar="PAIRS...", nargs=-1, required=True)
 @click.option("--base", default="starter", show_default=True, metavar="MODEL",
               help="starter, open_clip:ARCH/TAG, hf:DIR or checkpoint:DIR.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False),
               metavar="DIR", help="Folder for the result: use it as checkpoint:DIR.")  # fmt: skip
 @_options
-def train_command(pairs: str, base: str, out: Path, **options: Any) -> int:
+def train_command(pairs: tuple[str, ...], base: str, out: Path, **options: Any) -> int:
     """Train a model on your own pairs of pictures and texts.
 
     PAIRS is a csv, tsv or jsonl table, a data set in Karpathy's or COCO's JSON, or a folder with
-    captions beside the pictures. The run ends with base against tuned on held-out pictures, and
-    on a general set if there is one; a model that is not better is refused (exit code 1) and not
-    put in place. The same command goes on where an interrupted run was.
+    captions beside the pictures; several are taken together. The run ends with base against tuned
+    on held-out pictures, and on a general set if there is one; a model that is not better is
+    refused (exit code 1) and not put in place. The same command goes on where an interrupted run
+    was.
     """
     format_, quiet = options.pop("format_"), options.pop("quiet")
     job, leave, world = _job(pairs, base, out, options)
@@ -143,7 +152,9 @@ def train_command(pairs: str, base: str, out: Path, **options: Any) -> int:
     return REFUSED
 
 
-def _job(pairs: str, base: str, out: Path, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+def _job(
+    pairs: tuple[str, ...], base: str, out: Path, options: dict[str, Any]
+) -> tuple[Any, Any, Any]:
     from mmsearch.errors import MissingExtra
     from mmsearch.train.config import TrainConfig
     from mmsearch.train.pairs import train_and_heldout
@@ -174,7 +185,7 @@ def _job(pairs: str, base: str, out: Path, options: dict[str, Any]) -> tuple[Any
         train=train,
         heldout=heldout,
         general=general,
-        source=pairs,
+        source=" ".join(pairs),
         config=config,
         force=taken["force"],
         restart=taken["restart"],

@@ -19,8 +19,10 @@ class TrainConfig:
 
     Rates are per step of AdamW. `image_lr`, `text_lr` and `head_lr` default to `lr`, `lr` and
     10 * `lr`. `last_blocks` counts from the end of a tower; None trains all of it.
-    `chunk` is how many pairs are in memory at once (0: the whole batch). Tolerances are in
-    points of R@k.
+    `chunk` is how many pairs are in memory at once (0: the whole batch). `captions` of each
+    picture are drawn a step. `cache_views` random views of each picture go through the frozen
+    part of the picture tower once and for all (0: none, every epoch sees new views).
+    Tolerances are in points of R@k.
 
     Raises:
         BadSource: a value is out of its range; the message names it.
@@ -30,6 +32,7 @@ class TrainConfig:
     epochs: int = 10
     batch_size: int = 64
     chunk: int = 0
+    captions: int = 1
     loss: LossName = "clip"
     mlm_weight: float = 0.0
     label_smoothing: float = 0.0
@@ -54,6 +57,7 @@ class TrainConfig:
     crop_scale: float = 0.6
     flip: Flip = "auto"
     jitter: float = 0.1
+    cache_views: int = 0
     hard_negatives: int = 0
     patience: int = 3
     eval_every: int = 1
@@ -73,9 +77,18 @@ class TrainConfig:
         _known("freeze", self.freeze, get_args(Freeze))
         _known("flip", self.flip, get_args(Flip))
         _known("precision", self.precision, get_args(Precision))
-        for name in ("epochs", "batch_size", "eval_every", "k", "wiseft_steps", "workers"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "eval_every",
+            "k",
+            "wiseft_steps",
+            "workers",
+            "captions",
+        ):
             _at_least(name, getattr(self, name), 1)
-        for name in ("chunk", "lora", "hard_negatives", "patience", "save_every", "general_limit"):
+        for name in ("chunk", "lora", "hard_negatives", "patience", "save_every", "general_limit",
+                     "cache_views"):  # fmt: skip
             _at_least(name, getattr(self, name), 0)
         for name in ("mlm_weight", "weight_decay", "clip_grad", "general_tolerance", "margin"):
             _at_least(name, getattr(self, name), 0)

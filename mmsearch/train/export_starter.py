@@ -143,7 +143,13 @@ def _write(
         opset_version=OPSET,
         dynamo=False,
     )
-    graph = _optimised(path)
+    save_narrow(optimised(path), path)
+
+
+def save_narrow(graph: onnx.ModelProto, path: Path) -> None:
+    """Write a graph with narrow weights, which lie beside it in one file."""
+    data = path.with_name(path.name + ".data")
+    data.unlink(missing_ok=True)  # the writer appends
     store_narrow(graph)
     onnx.save_model(
         graph,
@@ -156,17 +162,18 @@ def _write(
     data.chmod(0o644)  # onnx leaves it to its owner alone
 
 
-def _optimised(path: Path) -> onnx.ModelProto:
+def optimised(path: Path) -> onnx.ModelProto:
     """Return the graph as ONNX Runtime simplifies it for any CPU: that work at no load again."""
     import onnxruntime as ort
 
     with TemporaryDirectory() as folder:
-        simple = Path(folder) / "model.onnx"
+        whole, simple = Path(folder) / "whole.onnx", Path(folder) / "model.onnx"
+        onnx.save_model(onnx.load(str(path)), str(whole))  # weights inside, as ours come out
         options = ort.SessionOptions()
         options.optimized_model_filepath = str(simple)
         # not further: ENABLE_ALL writes a layout for this machine's CPU into the file
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        ort.InferenceSession(str(whole), options, providers=["CPUExecutionProvider"])
         model = onnx.load(str(simple))
     # The writer names every domain it knows; another version need not know them all.
     used = {node.domain for node in model.graph.node}

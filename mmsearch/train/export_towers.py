@@ -60,7 +60,7 @@ def write_tower(
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of constants that the tracer takes for granted
             torch.onnx.export(
-                _Tower(module.eval(), call),
+                _Tower(module, call).eval(),
                 example,
                 str(path),
                 input_names=list(axes),

@@ -21,14 +21,21 @@ from mmsearch.pipeline import map_ahead
 from mmsearch.sources import source_at
 from mmsearch.train.augment import Augment
 from mmsearch.train.pairs import Ids, Pairs
+from mmsearch.train.views import Views
 from mmsearch.types import Array
 
 TRIES = 20  # pictures that follow a broken one
 
+_Loaded = tuple[Array, list[str], list[int], int]  # pixels, captions, their numbers, the group
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """n pairs. pixels: (n, 3, S, S); caption_ids and groups: (n,), see `Pairs`."""
+    """n pictures, c captions of each.
+
+    pixels: (n, 3, S, S), or what a cut tower takes. texts: n * c, picture by picture.
+    caption_ids: (n, c) and groups: (n,), see `Pairs`.
+    """
 
     pixels: Tensor
     texts: list[str]
@@ -36,26 +43,37 @@ class Batch:
     groups: Tensor
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.groups)
 
     def cut(self, size: int) -> list[Batch]:
         """Return the batch in parts of `size` pairs; 0: whole."""
         size = size or len(self)
+        c = self.caption_ids.shape[1]
         return [
-            Batch(self.pixels[s], self.texts[s], self.caption_ids[s], self.groups[s])
-            for s in (slice(i, i + size) for i in range(0, len(self), size))
+            Batch(
+                self.pixels[i : i + size],
+                self.texts[i * c : (i + size) * c],
+                self.caption_ids[i : i + size],
+                self.groups[i : i + size],
+            )
+            for i in range(0, len(self), size)
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Makes batches of `pairs`. augment None: the model's own preprocessing alone."""
+    """Makes batches of `pairs`. augment None: the model's own preprocessing alone.
+
+    captions: of each picture. views: the maps that take the place of pixels, if any.
+    """
 
     pairs: Pairs
     dual: DualModel
     augment: Augment | None
     seed: int
     workers: int
+    captions: int = 1
+    views: Views | None = None
 
     def batches(self, epoch: int, rows: Sequence[Ids]) -> Iterator[Batch]:
         """Yield a batch for each array of picture numbers, in order.
@@ -71,32 +89,43 @@ class Loader:
             yield self._stack([next(loaded) for _ in range(size)])
         loaded.close()
 
-    def _load(self, epoch: int, number: int) -> tuple[Array, str, int, int]:
+    def _load(self, epoch: int, number: int) -> _Loaded:
         rng = np.random.default_rng([self.seed, epoch, number])
         for i in range(TRIES):
             at = (number + i) % len(self.pairs)
             row = self.pairs.rows[at]
-            pick = int(rng.integers(len(row.captions)))
+            picks = self._picks(len(row.captions), rng)
             try:
-                pixels = self._pixels(row.path, row.captions, rng)
+                pixels = self._pixels(at, rng)
             except BadPicture:
                 continue  # a file that cannot be read gives its place to the next one
-            caption, group = int(self.pairs.caption_ids[at][pick]), int(self.pairs.groups[at])
-            return pixels, row.captions[pick], caption, group
+            ids = self.pairs.caption_ids[at][picks].tolist()
+            texts = [row.captions[pick] for pick in picks]
+            return pixels, texts, ids, int(self.pairs.groups[at])
         first = self.pairs.rows[number].path
         raise BadSource(f"{TRIES} pictures in a row cannot be opened, the first is {first}")
 
-    def _pixels(self, path: str, captions: Sequence[str], rng: np.random.Generator) -> Array:
-        image = open_picture(source_at(path), target=self.dual.image_size).image
+    def _picks(self, n: int, rng: np.random.Generator) -> list[int]:
+        """Return which captions; none twice before all were taken."""
+        if self.captions == 1:
+            return [int(rng.integers(n))]
+        order = rng.permutation(n).tolist()
+        return [order[i % n] for i in range(self.captions)]
+
+    def _pixels(self, at: int, rng: np.random.Generator) -> Array:
+        if self.views is not None:
+            return self.views.draw(at, rng)
+        row = self.pairs.rows[at]
+        image = open_picture(source_at(row.path), target=self.dual.image_size).image
         if self.augment is not None:
-            image = self.augment(image, self.dual.image_size, captions, rng)
+            image = self.augment(image, self.dual.image_size, row.captions, rng)
         return self.dual.preprocess(image)
 
-    def _stack(self, loaded: list[tuple[Array, str, int, int]]) -> Batch:
+    def _stack(self, loaded: list[_Loaded]) -> Batch:
         pixels, texts, captions, groups = zip(*loaded, strict=True)
         return Batch(
             torch.from_numpy(np.stack(pixels)),
-            list(texts),
+            [text for own in texts for text in own],
             torch.tensor(captions),
             torch.tensor(groups),
         )

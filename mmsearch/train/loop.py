@@ -28,6 +28,7 @@ from mmsearch.train.optimizer import adamw, groups, rate_at, set_rates
 from mmsearch.train.pairs import Ids, Pairs
 from mmsearch.train.saving import read_state, write_state
 from mmsearch.train.trainable import Trainable
+from mmsearch.train.views import Views
 from mmsearch.train.world import World
 
 RESUME = "resume.pt"
@@ -57,6 +58,7 @@ class Trainer:
         pairs: to train on.
         config: all choices.
         folder: for the log and the resume file; None writes nothing.
+        views: of these pictures, where the model's picture tower is cut.
         evaluate: measures the model as it is; called by rank 0 alone.
         world: the processes; `config.batch_size` is that of all of them together.
         identity: what must be equal for a resume file to be taken up.
@@ -70,6 +72,7 @@ class Trainer:
         config: TrainConfig,
         *,
         folder: Path | None = None,
+        views: Views | None = None,
         evaluate: Callable[[], Scores] | None = None,
         world: World | None = None,
         identity: str = "",
@@ -99,7 +102,10 @@ class Trainer:
         self.steps = config.epochs * self.per_epoch
         self.at = Progress()
         augment = Augment(config.crop_scale, config.flip, config.jitter) if config.augment else None
-        self._loader = Loader(pairs, model.dual, augment, config.seed, config.workers)
+        self._views = views
+        self._loader = Loader(
+            pairs, model.dual, augment, config.seed, config.workers, config.captions, views
+        )
         self._bf16 = uses_bfloat16(config.precision, self.device)
 
     def run(self) -> Progress:
@@ -178,7 +184,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             images = self.model.encode_images(part.pixels.to(self.device))
             texts = self.model.encode_texts(part.texts)
-        return images, texts
+        return images, texts.unflatten(0, (len(part), -1))
 
     def _language(self, parts: list[Batch], n: int) -> float:
         if self.words is None or self.model.language is None:
@@ -203,7 +209,9 @@ class Trainer:
         order = epoch_order(len(self.pairs), seed=self.config.seed, epoch=epoch)
         if every and epoch and epoch % every == 0:
             # Every process mines alike: it has the same weights.
-            images, _ = features(self.model, self.pairs, workers=self.config.workers)
+            images, _ = features(
+                self.model, self.pairs, workers=self.config.workers, views=self._views
+            )
             with torch.no_grad():
                 self.model.module.eval()
                 texts = encode_all(self.model, [row.captions[0] for row in self.pairs.rows])

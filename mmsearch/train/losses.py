@@ -99,9 +99,12 @@ def same_pairs(captions: Tensor, groups: Tensor) -> Tensor:
     """Return (n, n) bool: True where two pairs share their caption, their picture or group.
 
     Args:
-        captions: (n,) a number for each distinct caption.
+        captions: (n,) a number for each distinct caption; or (n, c), for (c, n, n): the pairs of
+            each picture with its first caption, with its second, and so on.
         groups: (n,) a number for each distinct picture or group of pictures.
     """
+    if captions.ndim == 2:
+        return torch.stack([same_pairs(own, groups) for own in captions.T])
     same: Tensor = (captions[:, None] == captions) | (groups[:, None] == groups)
     return same
 
@@ -147,7 +150,16 @@ class PairLoss(nn.Module):
             self.log_scale.clamp_(0.0, math.log(MAX_SCALE))
 
     def forward(self, images: Tensor, texts: Tensor, same: Tensor | None = None) -> Tensor:
-        """Return the loss of (n, dim) unit rows; see the function of its name."""
+        """Return the loss of (n, dim) unit rows; see the function of its name.
+
+        With texts of (n, c, dim), and (c, n, n) same: the mean over a picture's c captions.
+        """
+        if texts.ndim == 3:
+            each = [
+                self(images, own, None if same is None else same[i])
+                for i, own in enumerate(texts.unbind(1))
+            ]
+            return torch.stack(each).mean()
         if self.name == "clip":
             return clip_loss(images, texts, scale=self.scale(), same=same, smoothing=self.smoothing)
         if self.name == "siglip":

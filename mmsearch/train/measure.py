@@ -9,10 +9,12 @@ import numpy.typing as npt
 import torch
 
 from mmsearch.errors import BadSource
+from mmsearch.pipeline import batched
 from mmsearch.train.figures import figures, first_ranks
 from mmsearch.train.loading import pictures
 from mmsearch.train.pairs import Ids, Pairs
 from mmsearch.train.trainable import Trainable
+from mmsearch.train.views import Views
 
 QUERIES_AT_ONCE = 512
 Rows = npt.NDArray[np.float32]
@@ -41,8 +43,12 @@ class Ranks:
         return float((self.text_to_image <= k).mean()) * 100
 
 
-def features(model: Trainable, pairs: Pairs, *, workers: int, size: int = 32) -> tuple[Rows, Rows]:
+def features(
+    model: Trainable, pairs: Pairs, *, workers: int, views: Views | None = None, size: int = 32
+) -> tuple[Rows, Rows]:
     """Return (n, dim) rows of the pictures and (m, dim) of their texts, in eval mode.
+
+    views: of these pictures, where the model's picture tower is cut.
 
     A picture that does not open has a row of zeros: it is never found, which is the truth.
 
@@ -54,7 +60,12 @@ def features(model: Trainable, pairs: Pairs, *, workers: int, size: int = 32) ->
     device = next(model.module.parameters()).device
     images: Rows | None = None
     with torch.no_grad():
-        for rows, pixels in pictures(pairs, model.dual, size=size, workers=workers):
+        found = (
+            pictures(pairs, model.dual, size=size, workers=workers)
+            if views is None
+            else views.parts(size)
+        )
+        for rows, pixels in found:
             made = model.encode_images(pixels.to(device)).cpu().numpy()
             if images is None:
                 images = np.zeros((len(pairs), made.shape[1]), np.float32)
@@ -67,16 +78,10 @@ def features(model: Trainable, pairs: Pairs, *, workers: int, size: int = 32) ->
     return images, texts
 
 
-def encode_all(model: Trainable, texts: list[str], size: int = 64) -> Rows:
-    """Return (m, dim); worked out shortest first, so that little is padded."""
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    parts = []
-    for i in range(0, len(order), size):
-        parts.append(model.encode_texts([texts[j] for j in order[i : i + size]]).cpu().numpy())
-    sorted_rows = np.concatenate(parts)
-    rows = np.empty_like(sorted_rows)
-    rows[order] = sorted_rows
-    return rows
+def encode_all(model: Trainable, texts: list[str], size: int = 4096) -> Rows:
+    """Return (m, dim) of any number of texts."""
+    parts = [model.encode_texts(part).cpu().numpy() for part in batched(texts, size)]
+    return np.concatenate(parts)
 
 
 def ranks_of(images: Rows, texts: Rows, pairs: Pairs) -> Ranks:
@@ -106,6 +111,6 @@ def _ranks(queries: Rows, candidates: Rows, mine: Ids, theirs: Ids) -> Ids:
     return np.concatenate(parts)
 
 
-def measure(model: Trainable, pairs: Pairs, *, workers: int) -> Ranks:
-    """Return the ranks of a model over pairs, from the files to the ranks."""
-    return ranks_of(*features(model, pairs, workers=workers), pairs)
+def measure(model: Trainable, pairs: Pairs, *, workers: int, views: Views | None = None) -> Ranks:
+    """Return the ranks of a model over pairs, from the files (or the views) to the ranks."""
+    return ranks_of(*features(model, pairs, workers=workers, views=views), pairs)

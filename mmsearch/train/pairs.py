@@ -122,7 +122,7 @@ def _pair(sample: Sample, group_by: str | None) -> Pair:
 
 
 def train_and_heldout(
-    source: str,
+    sources: Sequence[str],
     *,
     split: str = "train",
     val_split: str = "val",
@@ -130,14 +130,33 @@ def train_and_heldout(
     share: float,
     seed: int,
 ) -> tuple[Pairs, Pairs]:
-    """Return what to train on and what to measure on.
+    """Return what to train on and what to measure on, of all sources together.
 
-    The source's own splits, where it has them; else a share of its groups chosen by the seed. A
+    A source's own splits, where it has them; else a share of its groups chosen by the seed. A
     picture's captions, and the pictures of a group, are never divided.
 
     Raises:
-        BadSource: the source cannot be read, or one of the two has too few pictures.
+        BadSource: a source cannot be read, or one of the two has too few pictures.
     """
+    parts = [
+        _of_one(source, split, val_split, group_by, share=share, seed=seed) for source in sources
+    ]
+    train, heldout = zip(*parts, strict=True)
+    return joined(train), joined(heldout)
+
+
+def joined(parts: Sequence[Pairs]) -> Pairs:
+    """Return the pictures of several sources, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return make_pairs(
+        [row for part in parts for row in part.rows], [s for part in parts for s in part.skipped]
+    )
+
+
+def _of_one(
+    source: str, split: str, val_split: str, group_by: str | None, *, share: float, seed: int
+) -> tuple[Pairs, Pairs]:
     if Path(source).is_file():
         try:
             train = read_pairs(source, split=split, group_by=group_by)

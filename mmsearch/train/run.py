@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,24 @@ from mmsearch.cores import usable_cores
 from mmsearch.encoders.checkpoint import CHECKPOINT
 from mmsearch.encoders.torch_backend import pick_device
 from mmsearch.errors import BadSource
+from mmsearch.train.augment import Augment
 from mmsearch.train.config import TrainConfig
 from mmsearch.train.curve import draw, read_log
 from mmsearch.train.guard import compared, difference, fits_k, judge, markdown
-from mmsearch.train.loop import RESUME, Progress, Trainer
+from mmsearch.train.loop import RESUME, Progress, Trainer, uses_bfloat16
 from mmsearch.train.lora import add_lora, merge_lora
-from mmsearch.train.measure import Ranks, measure
 from mmsearch.train.optimizer import freeze
 from mmsearch.train.pairs import Pairs
 from mmsearch.train.saving import replace_folder, write_json, write_whole
+from mmsearch.train.sets import Measured, Sets
 from mmsearch.train.trainable import Trainable, describe, open_trainable
+from mmsearch.train.views import Lower, Views
 from mmsearch.train.wiseft import blend, choose, snapshot, sweep
 from mmsearch.train.world import World
 
 RUN = "run.json"
 REPORT = "report.json"
+VIEWS = "views"  # a folder of maps, large, gone when the run has ended
 SHOWN = 16  # held-out pictures that the result names, for `models export` to check itself on
 
 Say = Callable[[str], None]
@@ -57,19 +60,6 @@ class Job:
     restart: bool = False
     device: str | None = None
     threads: int | None = None
-
-
-@dataclass
-class _Measured:
-    """The ranks on both sets, and R@k of them."""
-
-    heldout: Ranks
-    general: Ranks | None
-    k: int
-
-    def scores(self) -> tuple[float, float | None]:
-        general = None if self.general is None else self.general.hit_rate(self.k)
-        return self.heldout.hit_rate(self.k), general
 
 
 def train(
@@ -108,29 +98,72 @@ def train(
     device = _device(job, world)
     model.module.to(device)
     started = time.perf_counter()
-    k = fits_k(len(job.heldout), job.config.k)
+    model, views, sets = _views(job, model, world, say)
     base_state = snapshot(model.module)
-    base = _measured(model, job, k) if world.leads else None
+    base = sets.measured(model) if world.leads else None
     if base is not None:
-        say(f"base: {_told(base)}")
-    ended = _train(job, model, identity, k, base, world, progress, say)
+        say(f"base: {base}")
+    ended = _train(job, model, identity, views, sets, base, world, progress, say)
     if base is None:
         return None
     tuned_state = snapshot(model.module)
-    chosen, points = _choose(job, model, base_state, tuned_state, base, k, say)
+    chosen, points = _choose(job, model, base_state, tuned_state, base, sets, say)
     blend(model.module, base_state, tuned_state, chosen[0])
-    report = _report(job, identity, k, base, chosen, ended, points)
+    report = _report(job, identity, sets.k, base, chosen, ended, points)
     report["seconds"] = round(time.perf_counter() - started, 1)
     _write(job, model, report)
     return report
+
+
+def _views(
+    job: Job, model: Trainable, world: World, say: Say
+) -> tuple[Trainable, Views | None, Sets]:
+    """Return the model, cut where it is to be; the views to train on, and what to measure on."""
+    config = job.config
+    sets = Sets(job.heldout, job.general, fits_k(len(job.heldout), config.k), config.workers)
+    if not config.cache_views:
+        return model, None, sets
+    blocks = config.blocks("image")
+    if model.cut is None or blocks is None or config.lora:
+        raise BadSource(
+            "cache_views is for a starter whose picture tower is frozen in part (image_blocks or "
+            "freeze), without lora"
+        )
+    cut = model.cut(blocks)
+    device = next(model.module.parameters()).device
+    dtype = torch.bfloat16 if uses_bfloat16(config.precision, device) else torch.float32
+    lower = Lower(cut.lower, model.dual, f"{model.dual.name} {blocks}", dtype)
+    augment = Augment(config.crop_scale, config.flip, config.jitter) if config.augment else None
+
+    def made(pairs: Pairs, count: int, augment: Augment | None) -> Views:
+        return lower.views(
+            pairs,
+            job.out / VIEWS,
+            augment=augment,
+            count=count,
+            seed=config.seed,
+            workers=config.workers,
+            say=say,
+        )
+
+    def all_made() -> tuple[Views, Sets]:
+        general = None if job.general is None else made(job.general, 1, None)
+        seen = replace(sets, heldout_views=made(job.heldout, 1, None), general_views=general)
+        return made(job.train, config.cache_views if augment else 1, augment), seen
+
+    if world.leads:
+        all_made()
+    world.told(0.0)  # the others wait, and find the files
+    return model.above(cut), *all_made()
 
 
 def _train(
     job: Job,
     model: Trainable,
     identity: str,
-    k: int,
-    base: _Measured | None,
+    views: Views | None,
+    sets: Sets,
+    base: Measured | None,
     world: World,
     progress: Callable[[int, int, float], None] | None,
     say: Say,
@@ -149,8 +182,8 @@ def _train(
         )
 
     def evaluate() -> tuple[float, float | None]:
-        found = _measured(model, job, k)
-        say(_told(found))
+        found = sets.measured(model)
+        say(str(found))
         return found.scores()
 
     trainer = Trainer(
@@ -158,6 +191,7 @@ def _train(
         job.train,
         config,
         folder=job.out,
+        views=views,
         evaluate=evaluate,
         world=world,
         identity=identity,
@@ -177,21 +211,21 @@ def _choose(
     model: Trainable,
     base_state: dict[str, Tensor],
     tuned_state: dict[str, Tensor],
-    base: _Measured,
-    k: int,
+    base: Measured,
+    sets: Sets,
     say: Say,
-) -> tuple[tuple[float, _Measured], list[dict[str, Any]]]:
+) -> tuple[tuple[float, Measured], list[dict[str, Any]]]:
     """Return the chosen alpha with its ranks, and all points. The base is never chosen.
 
     Where nothing between is better than the base, it is the tuned model itself that the report
     shows and the guard refuses.
     """
-    seen: dict[float, _Measured] = {0.0: base}
+    seen: dict[float, Measured] = {0.0: base}
 
     def at(alpha: float) -> tuple[float, float | None]:
         blend(model.module, base_state, tuned_state, alpha)
-        seen[alpha] = _measured(model, job, k)
-        say(f"alpha {alpha:g}: {_told(seen[alpha])}")
+        seen[alpha] = sets.measured(model)
+        say(f"alpha {alpha:g}: {seen[alpha]}")
         return seen[alpha].scores()
 
     points = sweep(job.config.wiseft_steps, at, {0.0: base.scores()})
@@ -203,8 +237,8 @@ def _report(
     job: Job,
     identity: str,
     k: int,
-    base: _Measured,
-    chosen: tuple[float, _Measured],
+    base: Measured,
+    chosen: tuple[float, Measured],
     ended: Progress,
     points: list[dict[str, Any]],
 ) -> dict[str, Any]:
@@ -263,6 +297,7 @@ def _write(job: Job, model: Trainable, report: dict[str, Any]) -> None:
         )
     write_json(out / REPORT, report)
     (out / RESUME).unlink(missing_ok=True)
+    shutil.rmtree(out / VIEWS, ignore_errors=True)
 
 
 def set_dropout(module: nn.Module, rate: float) -> None:
@@ -271,19 +306,6 @@ def set_dropout(module: nn.Module, rate: float) -> None:
     heads = {n: m for n, m in layers.items() if "head" in n.partition(".")[0]}
     for layer in (heads or layers).values():
         layer.p = rate
-
-
-def _measured(model: Trainable, job: Job, k: int) -> _Measured:
-    workers = job.config.workers
-    heldout = measure(model, job.heldout, workers=workers)
-    general = None if job.general is None else measure(model, job.general, workers=workers)
-    return _Measured(heldout, general, k)
-
-
-def _told(found: _Measured) -> str:
-    heldout, general = found.scores()
-    rest = "" if general is None else f", general {general:.1f}"
-    return f"text->image R@{found.k} held-out {heldout:.1f}{rest}"
 
 
 def _device(job: Job, world: World) -> torch.device:

@@ -6,12 +6,15 @@ those of the pretraining for good, which is what training would have kept them a
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the name that every torch program uses)
 
 from mmsearch.encoders.bundle import Bundle, read_bundle, read_json
 from mmsearch.encoders.tokens import Tokens
@@ -24,31 +27,57 @@ from mmsearch.train.onnx_weights import Weights, read_graph
 
 DROPOUT = 0.4  # of the heads, as in the starter's own recipe
 ARCHITECTURE = "tf_efficientnet_lite2"
+TOP_WIDTH = 1280
+_BERT = re.compile(r"(?:^|\.)((?:embeddings|encoder)\..+)$")
+LEVELS = (4, 5)  # stages (from 0) whose maps the head may see beside the last one
+LEVEL_WIDTH = 2 * (120 + 208)  # mean and deviation of each of their channels
 
 
 class ImageTower(nn.Module):
-    """EfficientNet-Lite2 without its batch norms: (n, 3, S, S) -> (n, 1280)."""
+    """EfficientNet-Lite2 without its batch norms: (n, 3, S, S) -> (n, width).
 
-    def __init__(self, architecture: str = ARCHITECTURE) -> None:
+    width is 1280, the mean over the last feature map; with `levels` 1936: the mean and the
+    standard deviation over the maps of LEVELS follow. ImageNet's classes are alike in any colour,
+    so the last map knows little of colour and texture, which captions speak of; these do.
+    """
+
+    def __init__(self, *, levels: bool) -> None:
         super().__init__()
         import timm
 
-        whole: Any = timm.create_model(architecture, pretrained=False)
+        whole: Any = timm.create_model(ARCHITECTURE, pretrained=False)
         _fold(whole)
+        self.levels = levels
         self.stem = nn.Sequential(whole.conv_stem, whole.bn1)
         self.blocks = whole.blocks
         self.top = nn.Sequential(whole.conv_head, whole.bn2)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return one vector a picture: the mean over the last feature map."""
-        out: Tensor = self.top(self.blocks(self.stem(pixels)))
-        return out.mean((2, 3))
+        """Return one vector a picture."""
+        return self.above(0, self.stem(pixels))
+
+    def above(self, first: int, maps: Tensor) -> Tensor:
+        """Return one vector a picture from what the stage before `first` gave.
+
+        Raises:
+            ValueError: the stages below `first` hold one of LEVELS, but the last of them.
+        """
+        seen = []
+        if self.levels and first - 1 in LEVELS:
+            seen.append(_moments(maps))
+        for i in range(first, len(self.blocks)):
+            maps = self.blocks[i](maps)
+            if self.levels and i in LEVELS:
+                seen.append(_moments(maps))
+        if self.levels and len(seen) < len(LEVELS):
+            raise ValueError(f"stage {first} is above one whose map the head sees")
+        return torch.cat([self.top(maps).mean((2, 3)), *seen], 1)
 
 
 class StarterModel(nn.Module):
     """Both towers and their heads; `images` and `texts` give unit rows."""
 
-    def __init__(self, image: nn.Module, bert: nn.Module, heads: tuple[Head, Head]) -> None:
+    def __init__(self, image: ImageTower, bert: nn.Module, heads: tuple[Head, Head]) -> None:
         super().__init__()
         self.image, self.text = image, bert
         self.image_head, self.text_head = heads
@@ -56,6 +85,24 @@ class StarterModel(nn.Module):
     def images(self, pixels: Tensor) -> Tensor:
         """Return (n, dim) for (n, 3, S, S)."""
         out: Tensor = self.image_head(self.image(pixels))
+        return out
+
+    def lower(self, blocks: int) -> nn.Module:
+        """Return the picture tower below its last `blocks` stages; with 0 all of it."""
+        stages = list(self.image.blocks)
+        if not blocks:
+            return self.image
+        return nn.Sequential(self.image.stem, *stages[: len(stages) - blocks])
+
+    def upper(self, maps: Tensor, blocks: int) -> Tensor:
+        """Return (n, dim) for what `lower` gives."""
+        maps = maps.float()
+        if blocks:
+            if torch.is_autocast_enabled(maps.device.type):
+                # bfloat16 convolutions are fast in this order, float32 ones are not (measured).
+                maps = maps.contiguous(memory_format=torch.channels_last)
+            maps = self.image.above(len(self.image.blocks) - blocks, maps)
+        out: Tensor = self.image_head(maps)
         return out
 
     def texts(self, tokens: dict[str, Tensor]) -> Tensor:
@@ -84,9 +131,10 @@ def load_starter(folder: Path) -> tuple[DualModel, Bundle]:
     image, convolutions = read_graph(bundle.visual)
     text, _ = read_graph(bundle.textual)
     try:
-        tower = ImageTower()
+        head = _head(image)
+        tower = ImageTower(levels=len(head.mean) > TOP_WIDTH)
         _load_convolutions(tower, convolutions)
-        model = StarterModel(tower, _bert(text), (_head(image), _head(text)))
+        model = StarterModel(tower, _bert(text), (head, _head(text)))
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelUnavailable(
             f"{folder} does not hold the starter's architecture: {error!r}"
@@ -108,6 +156,38 @@ def load_starter(folder: Path) -> tuple[DualModel, Bundle]:
         preprocess=Preprocess.from_open_clip({"size": bundle.image_size, **config}),
         image_size=bundle.image_size,
     ), bundle
+
+
+def grow(model: StarterModel, pixels: Iterable[Tensor]) -> None:
+    """Let the picture head see LEVELS too. The model gives what it gave: the new weights are 0.
+
+    Args:
+        model: without levels.
+        pixels: batches of (n, 3, S, S), some hundred pictures, to standardise the levels by.
+    """
+    old, model.image.levels = model.image_head, True
+    with torch.no_grad():
+        rows = torch.cat([model.image(part)[:, TOP_WIDTH:] for part in pixels])
+        mean, std = torch.cat([old.mean, rows.mean(0)]), torch.cat([old.std, rows.std(0)])
+        hidden, dim = old.mlp[0].out_features, old.linear.out_features
+        head = Head(mean, std, hidden=hidden, dim=dim, dropout=DROPOUT)
+        wider = {"linear.weight", "mlp.0.weight"}
+        head.load_state_dict(
+            {
+                name: F.pad(value, (0, LEVEL_WIDTH)) if name in wider else value
+                for name, value in old.state_dict().items()
+            }
+            | {"mean": mean, "std": std}
+        )
+    model.image_head = head.eval()
+
+
+def _moments(maps: Tensor) -> Tensor:
+    """Return (n, 2 c) for (n, c, h, w): mean and standard deviation over the places."""
+    maps = maps.float()
+    mean = maps.mean((2, 3))
+    spread = (maps - mean[:, :, None, None]).square().mean((2, 3))
+    return torch.cat([mean, (spread + 1e-6).sqrt()], 1)
 
 
 def _fold(module: nn.Module) -> None:
@@ -134,11 +214,9 @@ def _load_convolutions(tower: nn.Module, values: list[tuple[Weights, Weights]]) 
 def _bert(values: dict[str, Weights]) -> nn.Module:
     from transformers import BertConfig, BertModel
 
-    stored = {
-        name.split("bert.", 1)[1]: torch.from_numpy(value)
-        for name, value in values.items()
-        if "bert." in name and "/" not in name
-    }
+    # "text.bert.encoder..." as the recipe names it, "module.text.encoder..." as training does.
+    found = ((_BERT.search(name), value) for name, value in values.items() if "/" not in name)
+    stored = {at.group(1): torch.from_numpy(value) for at, value in found if at}
     words = stored["embeddings.word_embeddings.weight"]
     layers = {n.split(".")[2] for n in stored if n.startswith("encoder.layer.")}
     config = BertConfig(

@@ -20,7 +20,7 @@ from torch.nn import functional as F  # noqa: N812  (the name that every torch p
 
 from mmsearch.encoders import STARTER, resolve_model
 from mmsearch.encoders.checkpoint import CHECKPOINT, FORMAT, open_clip_dual, read_checkpoint
-from mmsearch.encoders.torch_backend import DualModel
+from mmsearch.encoders.torch_backend import TEXTS_AT_ONCE, DualModel
 from mmsearch.errors import MissingExtra, ModelUnavailable, UnknownName
 
 TRAINABLE = "starter, open_clip:ARCH/TAG, hf:DIR, hf:ORG/REPO, checkpoint:DIR"
@@ -40,11 +40,20 @@ class Language:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """A picture tower in two. lower: pixels -> maps. upper: maps -> (n, dim)."""
+
+    lower: nn.Module
+    upper: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
 class Trainable:
     """A dual encoder in torch on one device.
 
     kind: "starter", "hf" or "open_clip". write: puts the weights as they are now, and all that is
-    needed to load them, into a folder. language: None where the text tower has no masks.
+    needed to load them, into a folder. language: None where the text tower has no masks. cut: the
+    picture tower below and from its last so many blocks on; None where it cannot be cut.
     """
 
     kind: str
@@ -52,19 +61,34 @@ class Trainable:
     dual: DualModel
     write: Callable[[Path], None]
     language: Language | None = None
+    cut: Callable[[int], Cut] | None = None
 
     @property
     def module(self) -> nn.Module:
         return self.dual.module
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """Return (n, dim) float32 unit rows for (n, 3, S, S) on the model's device."""
+        """Return (n, dim) float32 unit rows for (n, 3, S, S) on the model's device.
+
+        For maps, where the picture tower is cut: see `above`.
+        """
         rows: Tensor = F.normalize(self.dual.images(pixels).float(), dim=-1)
         return rows
 
+    def above(self, cut: Cut) -> Trainable:
+        """Return the same model, taking the maps of the cut in place of pixels."""
+        return replace(self, dual=replace(self.dual, images=cut.upper))
+
     def encode_texts(self, texts: list[str]) -> Tensor:
-        """Return (n, dim) float32 unit rows."""
-        rows: Tensor = F.normalize(self.dual.texts(self.tokens(texts)).float(), dim=-1)
+        """Return (n, dim) float32 unit rows.
+
+        Worked out in parts of like length: one long text would have all others padded to it.
+        """
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        parts = [order[i : i + TEXTS_AT_ONCE] for i in range(0, len(order), TEXTS_AT_ONCE)]
+        made = [self.dual.texts(self.tokens([texts[i] for i in part])) for part in parts]
+        place = torch.argsort(torch.tensor(order)).to(made[0].device)
+        rows: Tensor = F.normalize(torch.cat(made)[place].float(), dim=-1)
         return rows
 
     def tokens(self, texts: list[str]) -> dict[str, Tensor]:
@@ -154,7 +178,11 @@ def _starter(folder: Path) -> Trainable:
         mask_id=103,  # [MASK] of BERT's vocabulary, which MiniLM has
         special_ids=frozenset({0, 101, 102}),
     )
-    return Trainable("starter", "starter", dual, write, language)
+
+    def cut(blocks: int) -> Cut:
+        return Cut(module.lower(blocks), lambda maps: module.upper(maps, blocks))
+
+    return Trainable("starter", "starter", dual, write, language, cut)
 
 
 def _hf_folder(argument: str) -> Path:
