@@ -324,7 +324,8 @@ def _identity(job: Job, model: Trainable) -> str:
 
 def _claim(job: Job, identity: str) -> None:
     path = job.out / RUN
-    if job.restart and path.exists():
+    ours = path.exists()
+    if job.restart and ours:
         for name in (RESUME, REPORT, RUN, CHECKPOINT):
             (job.out / name).unlink(missing_ok=True)
     if path.exists():
@@ -336,7 +337,7 @@ def _claim(job: Job, identity: str) -> None:
                 "--restart to forget it"
             )
         return
-    if job.out.exists() and any(job.out.iterdir()):
+    if not ours and job.out.exists() and any(job.out.iterdir()):
         raise BadSource(f"{job.out} is not empty and holds no training run; give another --out")
     job.out.mkdir(parents=True, exist_ok=True)
     write_json(path, {"identity": identity, "config": job.config.as_dict(), "base": job.base})
