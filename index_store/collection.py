@@ -5,14 +5,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from index_store import rows
-from index_store.db import ReadPool
+from index_store.db import ReadPool, on_the_newest
 from index_store.errors import (
     BadVectors,
     CollectionNotFound,
@@ -25,6 +25,7 @@ from index_store.shelf import Shelf, load_shelf
 from index_store.types import (
     KINDS,
     AddReport,
+    CompactReport,
     Failure,
     IndexStats,
     Item,
@@ -111,6 +112,28 @@ class Collection:
             shelf = self._shelf(connection, kind)
         return build_and_publish(self._write(), self._path, self._id, kind, shelf, threshold)
 
+    def compact(
+        self, kind: Kind, *, least: float = 0.3, progress: Callable[[int], None] | None = None
+    ) -> CompactReport | None:
+        """Give back the room of replaced and deleted vectors; None where it does not pay.
+
+        The live ones are copied to new files, every checksum compared on the way; one
+        transaction switches, and only then the old files go. Searches go on meanwhile. An
+        approximate index goes too: build it again.
+
+        Args:
+            least: the part of the slots that must be dead for it to pay.
+            progress: called with the number of rows of each block copied.
+
+        Raises:
+            StoreCorrupt: a row or a vector is not what was written. Nothing is changed.
+            StoreFull, WriteFailed, StoreReadOnly: nothing is changed.
+        """
+        from index_store.compact import compact
+
+        writer = self._write()
+        return compact(writer, self._path, self._id, kind, self.space.dim, least, progress)
+
     # -- reading -----------------------------------------------------------------------
 
     def get(self, keys: Iterable[str]) -> list[Item]:
@@ -140,6 +163,7 @@ class Collection:
             sql = f"SELECT key FROM item WHERE collection_id = ? AND {condition} ORDER BY key"
             return [key for (key,) in connection.execute(sql, [self._id, *values])]
 
+    @on_the_newest
     def vectors(self, keys: Sequence[str]) -> Vectors:
         """Return the stored vectors, (len(keys), dim), in the order of `keys`.
 
@@ -178,6 +202,7 @@ class Collection:
             sql = "SELECT key, uri, reason, stamp FROM failure WHERE collection_id = ? ORDER BY key"
             return [Failure(*row) for row in connection.execute(sql, [self._id])]
 
+    @on_the_newest
     def stats(self) -> Stats:
         """Return what the collection holds."""
         with self._readers.snapshot() as connection:
@@ -202,6 +227,7 @@ class Collection:
             tuple(IndexStats(k, f.type, f.upto - f.base, f.size) for k, f in files.items()),
         )  # fmt: skip
 
+    @on_the_newest
     def search(
         self, vectors: Vectors, k: int, *,
         kind: Kind = "image", where: Where | None = None, effort: int | None = None,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from index_store.errors import StoreCorrupt, StoreError, StoreNotFound, StoreTooNew
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 FORMAT = 1
 META = "meta.db"
 BUSY_TIMEOUT_S = 10.0
+SNAPSHOTS = 5  # taken before a file that vanished is called damage
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def writer_engine(store: Path) -> Engine:
@@ -144,3 +149,23 @@ class ReadPool:
                 connection.close()
             self._all.clear()
         self._local = threading.local()
+
+
+def on_the_newest(method: Callable[P, R]) -> Callable[P, R]:
+    """Call again, and so on a newer snapshot, where a file of the first one is gone.
+
+    A compaction removes the files of the commit before it, which a reader may have learnt
+    about and not opened yet.
+    """
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for _ in range(SNAPSHOTS - 1):
+            try:
+                return method(*args, **kwargs)
+            except StoreCorrupt as error:
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+        return method(*args, **kwargs)
+
+    return call

@@ -72,9 +72,26 @@ class Segment:
     def open(self) -> Halves:
         """Return the committed slots, memory-mapped: (slots, dim). See `check` for errors."""
         self.check()
-        if not self.slots:
+        return self._mapped(self.slots)
+
+    def readable(self) -> Halves:
+        """Return as many of the committed slots as a file that was cut short still has.
+
+        Raises:
+            StoreCorrupt: missing, or the header is another's.
+        """
+        try:
+            there = (self.path.stat().st_size - HEADER_BYTES) // (self.dim * 2)
+        except OSError as error:
+            raise StoreCorrupt(self.path, error.strerror or str(error)) from error
+        slots = min(max(there, 0), self.slots)
+        Segment(self.path, self.dim, self.base, slots, self.uuid).check()
+        return self._mapped(slots)
+
+    def _mapped(self, slots: int) -> Halves:
+        if not slots:
             return np.empty((0, self.dim), np.float16)
-        shape = (self.slots, self.dim)
+        shape = (slots, self.dim)
         return np.memmap(self.path, np.float16, mode="r", offset=HEADER_BYTES, shape=shape)
 
     def append(self, rows: Halves) -> Segment:

@@ -109,6 +109,16 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What a compaction did: rows copied, dead slots left behind, bytes given back."""
+
+    kind: Kind
+    rows: int
+    dead: int
+    freed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One finding of `verify`: where, and what is wrong."""
 
