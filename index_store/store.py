@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from index_store.collection import Collection, read_collection
 from index_store.db import META, ReadPool, read_connection, writer_engine
-from index_store.disk import network_file_system, write_error
+from index_store.disk import make_folder, network_file_system, sync_folder, write_error
 from index_store.errors import (
     CollectionExists,
     CollectionNotFound,
@@ -203,7 +203,11 @@ def _prepare_and_lock(path: Path) -> BaseFileLock:
 
     try:
         for folder in (path, path / VECTORS, path / INDEXES):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
+        if not (path / META).exists():
+            # A process that was killed here before may have made the folders, not synced them.
+            sync_folder(path.absolute().parent)
+            sync_folder(path)
         if remote := network_file_system(path):
             raise StoreReadOnly(
                 path, f"it is on a network file system ({remote}), where a crash could lose data; "
