@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,14 +18,12 @@ from index_store.errors import (
     CollectionNotFound,
     SpaceMismatch,
     StoreCorrupt,
-    StoreReadOnly,
 )
 from index_store.scan import Mask, Positions, Scores
 from index_store.shelf import Shelf, load_shelf
 from index_store.types import (
     KINDS,
     AddReport,
-    CompactReport,
     Failure,
     IndexStats,
     Item,
@@ -36,6 +34,7 @@ from index_store.types import (
     Stats,
     Vectors,
 )
+from index_store.upkeep import Upkeep
 from index_store.where import Where, to_sql
 
 if TYPE_CHECKING:
@@ -46,16 +45,15 @@ if TYPE_CHECKING:
 SPARE = 16
 
 
-class Collection:
+class Collection(Upkeep):
     """Made by `Store.create_collection` and `Store.collection`. Safe to search from threads."""
 
     def __init__(
         self, store: Path, id_: int, name: str, space: Space, model: str,
         *, readers: ReadPool, writer: Writer | None,
     ) -> None:  # fmt: skip
-        self.name, self.space, self.model = name, space, model
-        self._path, self._id = store, id_
-        self._readers, self._writer = readers, writer
+        super().__init__(store, id_, name, space, writer)
+        self.model, self._readers = model, readers
         self._shelves: dict[Kind, Shelf] = {}
         self._lock = threading.Lock()
 
@@ -111,28 +109,6 @@ class Collection:
         with self._readers.snapshot() as connection:
             shelf = self._shelf(connection, kind)
         return build_and_publish(self._write(), self._path, self._id, kind, shelf, threshold)
-
-    def compact(
-        self, kind: Kind, *, least: float = 0.3, progress: Callable[[int], None] | None = None
-    ) -> CompactReport | None:
-        """Give back the room of replaced and deleted vectors; None where it does not pay.
-
-        The live ones are copied to new files, every checksum compared on the way; one
-        transaction switches, and only then the old files go. Searches go on meanwhile. An
-        approximate index goes too: build it again.
-
-        Args:
-            least: the part of the slots that must be dead for it to pay.
-            progress: called with the number of rows of each block copied.
-
-        Raises:
-            StoreCorrupt: a row or a vector is not what was written. Nothing is changed.
-            StoreFull, WriteFailed, StoreReadOnly: nothing is changed.
-        """
-        from index_store.compact import compact
-
-        writer = self._write()
-        return compact(writer, self._path, self._id, kind, self.space.dim, least, progress)
 
     # -- reading -----------------------------------------------------------------------
 
@@ -268,11 +244,6 @@ class Collection:
             raise SpaceMismatch(self.name, self.space, space)
 
     # -- helpers -----------------------------------------------------------------------
-
-    def _write(self) -> Writer:
-        if self._writer is None:
-            raise StoreReadOnly(self._path, "it was opened for reading")
-        return self._writer
 
     def _shaped(self, vectors: Vectors) -> Vectors:
         vectors = np.asarray(vectors, np.float32)

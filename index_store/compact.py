@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 import uuid
@@ -40,7 +41,7 @@ class Repacked:
 
 def compact(
     writer: Writer, store: Path, collection: int, kind: Kind, dim: int, least: float,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> CompactReport | None:  # fmt: skip
     """Compact one shelf; see `Collection.compact`."""
     with writer.transaction() as connection:
@@ -53,7 +54,8 @@ def compact(
         done = repack(connection, store, collection, kind, dim, progress=progress)
     # Only now: had the commit failed, the database would still name the old files.
     for path in done.old_files:
-        retire(path)
+        with contextlib.suppress(OSError):  # the next opening tries again
+            retire(path)
     after = sum(s.committed_bytes() for s in done.new)
     return CompactReport(kind, done.live, done.dead, done.bytes_before - after)
 
@@ -61,7 +63,7 @@ def compact(
 def repack(
     connection: Connection, store: Path, collection: int, kind: Kind, dim: int,
     *, lost: Callable[[Row, str], None] | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Repacked:  # fmt: skip
     """Write the live vectors to new segments, durable, and point rows and segments at them.
 

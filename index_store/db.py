@@ -108,8 +108,13 @@ def check_format(store: Path, connection: sqlite3.Connection) -> None:
         raise
     except sqlite3.DatabaseError as error:
         raise StoreCorrupt(store / META, str(error)) from error
+    if not row and any(store.glob("vec/*.vec")):
+        # Taken for a store that was never filled, its vectors would be cleared away.
+        raise StoreCorrupt(store / META, "its tables are missing")
     if not row:
         raise StoreNotFound(store)
+    if not str(row[0]).isdigit() or row[0] == "0":
+        raise StoreCorrupt(store / META, f"it says that its format is {row[0]!r}")
     if int(row[0]) > FORMAT:
         raise StoreTooNew(store, int(row[0]), FORMAT)
 

@@ -66,7 +66,7 @@ class Segment:
             raise StoreCorrupt(
                 self.path, f"{size} bytes, but {self.committed_bytes()} were committed"
             )
-        if header != _header(self.dim, self.base, uuid.UUID(self.uuid)):
+        if header != self._header():
             raise StoreCorrupt(self.path, "its header is not the one that was written")
 
     def open(self) -> Halves:
@@ -87,6 +87,12 @@ class Segment:
         slots = min(max(there, 0), self.slots)
         Segment(self.path, self.dim, self.base, slots, self.uuid).check()
         return self._mapped(slots)
+
+    def _header(self) -> bytes:
+        try:
+            return _header(self.dim, self.base, uuid.UUID(self.uuid))
+        except (ValueError, struct.error):
+            return b""  # what the database says of it is damaged
 
     def _mapped(self, slots: int) -> Halves:
         if not slots:
@@ -129,6 +135,24 @@ def create(path: Path, dim: int, base: int) -> Segment:
         os.close(fd)
     sync_folder(path.parent)
     return Segment(path, dim, base, 0, str(name))
+
+
+def header_fields(path: Path) -> tuple[int, int, str]:
+    """Return dim, base and uuid as the file itself tells them.
+
+    Raises:
+        StoreCorrupt: it cannot be read, or its header has changed.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+    except OSError as error:
+        raise StoreCorrupt(path, error.strerror or str(error)) from error
+    if len(header) == HEADER_BYTES:
+        _, _, dim, base, name = _FIELDS.unpack_from(header)
+        if header == _header(dim, base, uuid.UUID(bytes=name)):
+            return dim, base, str(uuid.UUID(bytes=name))
+    raise StoreCorrupt(path, "its header is not the one that was written")
 
 
 def crcs(rows: Halves) -> list[int]:
