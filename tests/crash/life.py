@@ -17,6 +17,9 @@ from index_store import Collection, Failure, Item, Space, Store, StoreError
 from index_store.errors import StoreNotFound
 
 NAME, STAGED = "default", "default~next"
+# One of everything, in an order in which each does something.
+TOUR = ("index", "add", "update", "delete", "compact", "index", "rename", "failure", "add",
+        "reopen", "reembed", "delete", "compact", "failure")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,11 @@ class Reopen(Exception):
 
 
 class Life:
-    """The same seed lives the same life."""
+    """The same seed lives the same life. tour: one of everything first."""
 
-    def __init__(self, seed: int, *, dim: int = 8, start: int = 300) -> None:
+    def __init__(self, seed: int, *, dim: int = 8, start: int = 300, tour: bool = False) -> None:
         self.dim, self.start = dim, start
+        self._tour = list(TOUR) if tour else []
         self._rng = random.Random(seed)
         self._state = State()
         self._next = 0
@@ -72,7 +76,7 @@ class Life:
     def _some(self) -> Iterator[Step]:
         kinds = ["add"] * 5 + ["update", "rename", "delete"] * 3 + ["failure"] * 2
         kinds += ["index", "compact", "compact", "reopen", "reembed"]
-        kind = self._rng.choice(kinds)
+        kind = self._tour.pop(0) if self._tour else self._rng.choice(kinds)
         if kind == "add":
             yield self._add(self._rng.choice([1, 3, 16, 40]))
         elif kind == "index":
@@ -174,12 +178,20 @@ class Life:
         yield self._step("switch", lambda s: _switch(s), new)
 
 
-def live(path: Path, life: Life, n: int, acknowledge: Callable[[int], None]) -> None:
-    """Live n steps in a new store, acknowledging the number of steps done after each."""
-    acknowledge(0)
+def live(
+    path: Path, life: Life, n: int, acknowledge: Callable[[int], None], *, first: int = 0
+) -> None:
+    """Live up to step n, acknowledging the number of steps done after each.
+
+    Args:
+        first: so many steps were lived before; the store is there.
+    """
+    acknowledge(first)
     store = Store.open(path, create=True)
     try:
         for done, step in enumerate(life.steps(n), 1):
+            if done <= first:
+                continue
             try:
                 step.do(store)
             except Reopen:

@@ -3,7 +3,8 @@
  *
  * A record: op (1 byte), inode, offset, length (8 bytes each, little endian), then `length`
  * bytes. The op: C created, W written, T cut to `offset`, S file synced, D folder synced,
- * R renamed ("old\0new"), L linked, U unlinked, M folder made, A acknowledged (offset: which).
+ * R renamed ("old\0new"), L linked, U unlinked, M folder made, X failed, A acknowledged
+ * (offset: which).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -76,22 +78,32 @@ static void emit_pair(char op, const char *a, const char *b) {
     emit(op, 0, 0, both, n + m);
 }
 
+/* So that the n-th record is the n-th operation counted. errno is the caller's. */
+static void failed(void) { int error = errno; emit('X', 0, 0, NULL, 0); errno = error; }
+
 void shim_ack(long number) { emit('A', 0, number, NULL, 0); }
 
-static void die(void) { syscall(SYS_kill, getpid(), SIGKILL); }
+static void die(int signal_) { (void)signal_; syscall(SYS_kill, getpid(), SIGKILL); }
+
+/* SIGKILL after so many microseconds, wherever the process is then. */
+void shim_kill_after(long us) {
+    struct itimerval timer = {{0, 0}, {us / 1000000, us % 1000000}};
+    signal(SIGALRM, die);
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
 
 /* Count one operation; -1 if it is to fail. The count goes over all classes, so that the
  * number of a kill is the number in the record; failures count their own classes alone. */
 static int begin(int mask) {
     count++;
-    if (count == kill_at && kill_when == BEFORE) die();
+    if (count == kill_at && kill_when == BEFORE) die(0);
     if (fail_at >= 0 && (mask & fail_mask)) {
         failing++;
         if (failing == fail_at || (fail_sticky && failing > fail_at)) { errno = fail_errno; return -1; }
     }
     return 0;
 }
-static void end(void) { if (count == kill_at && kill_when != BEFORE) die(); }
+static void end(void) { if (count == kill_at && kill_when != BEFORE) die(0); }
 
 static uint64_t inode_of(int fd) { struct stat s; return fstat(fd, &s) ? 0 : s.st_ino; }
 
@@ -145,7 +157,7 @@ static ssize_t written(int fd, const void *data, size_t size, off_t offset) {
     if (n >= 0) {
         if (offset < 0) lseek(fd, at + n, SEEK_SET);
         emit('W', s.st_ino, at, data, n);
-    }
+    } else failed();
     end();
     return n;
 }
@@ -158,7 +170,7 @@ static int cut(int fd, off_t size) {
     int mine = watched_fd(fd, path, sizeof path);
     if (mine && begin(NAMES)) return -1;
     int result = syscall(SYS_ftruncate, fd, size);
-    if (mine) { if (!result) emit('T', inode_of(fd), size, NULL, 0); end(); }
+    if (mine) { if (!result) emit('T', inode_of(fd), size, NULL, 0); else failed(); end(); }
     return result;
 }
 int ftruncate(int fd, off_t size) { return cut(fd, size); }
@@ -180,7 +192,9 @@ static int synced(int fd, long number) {
     struct stat s;
     if (!watched_fd(fd, path, sizeof path) || fstat(fd, &s)) return syscall(number, fd);
     int folder = S_ISDIR(s.st_mode);
-    if ((folder && (skip & SKIP_FOLDERS)) || ((skip & SKIP_VECTORS) && has_end(path, ".vec")) ||
+    /* SQLite's own sync of its folder stays: only what the store adds to it is left out. */
+    int ours = has_end(path, "/vec") || has_end(path, "/idx");
+    if ((ours && (skip & SKIP_FOLDERS)) || ((skip & SKIP_VECTORS) && has_end(path, ".vec")) ||
         ((skip & SKIP_INDEXES) && strstr(path, "/idx/") && !folder)) return 0;
     if (begin(SYNCS)) return -1;
     /* Not done for real: who is killed leaves the page cache behind, and a power cut is
@@ -196,34 +210,34 @@ int rename(const char *a, const char *b) {
     int mine = watched(a) || watched(b);
     if (mine && begin(NAMES)) return -1;
     int result = syscall(SYS_rename, a, b);
-    if (mine) { if (!result) emit_pair('R', a, b); end(); }
+    if (mine) { if (!result) emit_pair('R', a, b); else failed(); end(); }
     return result;
 }
 int link(const char *a, const char *b) {
     int mine = watched(b);
     if (mine && begin(NAMES)) return -1;
     int result = syscall(SYS_link, a, b);
-    if (mine) { if (!result) emit_pair('L', a, b); end(); }
+    if (mine) { if (!result) emit_pair('L', a, b); else failed(); end(); }
     return result;
 }
 int linkat(int x, const char *a, int y, const char *b, int flags) {
     int mine = watched(b);
     if (mine && begin(NAMES)) return -1;
     int result = syscall(SYS_linkat, x, a, y, b, flags);
-    if (mine) { if (!result) emit_pair('L', a, b); end(); }
+    if (mine) { if (!result) emit_pair('L', a, b); else failed(); end(); }
     return result;
 }
 int unlink(const char *path) {
     int mine = watched(path);
     if (mine && begin(NAMES)) return -1;
     int result = syscall(SYS_unlink, path);
-    if (mine) { if (!result) emit('U', 0, 0, path, strlen(path)); end(); }
+    if (mine) { if (!result) emit('U', 0, 0, path, strlen(path)); else failed(); end(); }
     return result;
 }
 int mkdir(const char *path, mode_t mode) {
     int mine = watched(path);
     if (mine && begin(NAMES)) return -1;
     int result = syscall(SYS_mkdir, path, mode);
-    if (mine) { if (!result) emit('M', 0, 0, path, strlen(path)); end(); }
+    if (mine) { if (!result) emit('M', 0, 0, path, strlen(path)); else failed(); end(); }
     return result;
 }

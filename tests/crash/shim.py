@@ -116,6 +116,8 @@ def arm(library: ctypes.CDLL, case: dict[str, Any]) -> None:
     if "kill" in case:
         nth, when = case["kill"]
         library.shim_kill(ctypes.c_long(nth), WHEN[when])
+    if "kill_after" in case:
+        library.shim_kill_after(ctypes.c_long(int(case["kill_after"] * 1e6)))
     if "fail" in case:
         nth, mask, code, sticky = case["fail"]
         library.shim_fail(ctypes.c_long(nth), MASKS[mask], getattr(errno, code), int(sticky))

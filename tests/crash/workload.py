@@ -24,19 +24,24 @@ def run(case: dict[str, Any], library: ctypes.CDLL, answers: int) -> None:
         os.write(answers, f"done {done}\n".encode())
 
     def say(text: str) -> None:
-        os.write(answers, f"said {text!r}\n".encode())
+        os.write(answers, f"said {text!r}\n".encode() if text else b"")
 
     if case.get("synchronous"):
         _weaken(case["synchronous"])
     shim.arm(library, case)
-    life = lives.Life(case["seed"], dim=case.get("dim", 8), start=case.get("start", 300))
+    life = life_of(case)
     path, steps = Path(case["store"]), case["steps"]
     if "fail" in case or "quota" in case or "limit" in case:
         if "limit" in case:
             _limit(case["limit"])
         _live_on_a_bad_disk(path, life, steps, acknowledge, say)
     else:
-        lives.live(path, life, steps, acknowledge)
+        lives.live(path, life, steps, acknowledge, first=case.get("first", 0))
+
+
+def life_of(case: dict[str, Any]) -> lives.Life:
+    """Return the life that a case is about."""
+    return lives.Life(case["seed"], dim=case.get("dim", 8), tour=case.get("tour", False))
 
 
 def _live_on_a_bad_disk(path: Path, life: lives.Life, n: int, acknowledge: Any, say: Any) -> None:
@@ -49,16 +54,18 @@ def _live_on_a_bad_disk(path: Path, life: lives.Life, n: int, acknowledge: Any, 
         say(_unclear(error))
         return
     for done, step in enumerate(life.steps(n), 1):
+        closed = False
         try:
             try:
                 step.do(store)
             except lives.Reopen:
                 store.close()
+                closed = True
                 store = Store.open(path)
         except StoreError as error:
             say(_unclear(error))
             say(lives.fault(path, [before, step.after], life, write=False))
-            say(_still_takes_writes(store, error))
+            say("" if closed else _still_takes_writes(store, error))
             return
         before = step.after
         acknowledge(done)
