@@ -93,8 +93,9 @@ class Writer:
         with self.transaction() as connection:
             before = self._count(connection, collection)
             seq = self._next_seq(connection, collection)
+            last = {item.key: n for n, item in enumerate(items)}
             for kind in KINDS:
-                chosen = [n for n, item in enumerate(items) if item.kind == kind]
+                chosen = [n for n in sorted(last.values()) if items[n].kind == kind]
                 if chosen:
                     base = self._append(connection, collection, kind, halves[chosen])
                     crcs = segment.crcs(halves[chosen])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,8 @@ class Life:
     """The same seed lives the same life. tour: one of everything first."""
 
     def __init__(self, seed: int, *, dim: int = 8, start: int = 300, tour: bool = False) -> None:
-        self.dim, self.start = dim, start
+        self.dim = dim
+        self.start = 400 if tour else start  # three in four are pictures; an index needs 256
         self._tour = list(TOUR) if tour else []
         self._rng = random.Random(seed)
         self._state = State()
@@ -65,13 +67,13 @@ class Life:
 
     def steps(self, n: int) -> Iterator[Step]:
         """Yield n steps, the first of which make the collection and fill it."""
+        return islice(self._all(), n)
+
+    def _all(self) -> Iterator[Step]:
         yield self._step("create", lambda s: _create(s, NAME, self.dim), {})
         yield self._add(self.start)
-        done = 2
-        while done < n:
-            for step in self._some():
-                yield step
-                done += 1
+        while True:
+            yield from self._some()
 
     def _some(self) -> Iterator[Step]:
         kinds = ["add"] * 5 + ["update", "rename", "delete"] * 3 + ["failure"] * 2

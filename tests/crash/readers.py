@@ -24,6 +24,7 @@ import numpy as np
 from index_store import Item, Space, Store
 
 BATCH, DIM, ALL = 16, 8, 4_096
+LEAST = 30  # commits and snapshots, however slow the machine
 
 
 @dataclass
@@ -42,13 +43,13 @@ def vector(number: int) -> np.ndarray:
 
 
 def write(path: Path, seconds: float) -> dict[str, int]:
-    """Write until the time is over; return how many commits and compactions there were."""
+    """Write until the time is over, and some commits at least; return how many commits and compactions there were."""
     rng = np.random.default_rng(0)
     tally: Counter[str] = Counter()
-    end = time.monotonic() + seconds
     with Store.open(path) as store:
         c = store.collection("default")
-        while time.monotonic() < end:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end or tally["commits"] < LEAST:
             batch, version = int(rng.integers(40)), tally["commits"]
             keys = [f"{batch}-{n}" for n in range(BATCH)]
             if rng.random() < 0.2:
@@ -72,10 +73,10 @@ def read(path: Path, seconds: float) -> dict[str, object]:
     """Read until the time is over; return the number of snapshots and those that were torn."""
     query = vector(1 << 40)
     snapshots, faults = 0, []
-    end = time.monotonic() + seconds
     with Store.open(path, readonly=True) as store:
         c = store.collection("default")
-        while time.monotonic() < end:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end or snapshots < LEAST:
             (found,) = c.search(query[None], ALL, effort=ALL)
             snapshots += 1
             batches = defaultdict(list)

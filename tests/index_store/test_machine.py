@@ -118,7 +118,7 @@ class CollectionMachine(RuleBasedStateMachine):
 
 
 FEW = settings(
-    max_examples=10, stateful_step_count=25, deadline=None, derandomize=True,
+    max_examples=6, stateful_step_count=20, deadline=None, derandomize=True,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 
