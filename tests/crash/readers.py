@@ -43,7 +43,7 @@ def vector(number: int) -> np.ndarray:
 
 
 def write(path: Path, seconds: float) -> dict[str, int]:
-    """Write until the time is over, and some commits at least; return how many commits and compactions there were."""
+    """Write until the time is over; return how many commits and compactions there were."""
     rng = np.random.default_rng(0)
     tally: Counter[str] = Counter()
     with Store.open(path) as store:
