@@ -69,6 +69,10 @@ def read_connection(store: Path) -> sqlite3.Connection:
     path = store / META
     if not path.is_file():
         raise StoreNotFound(store)
+    if (store / f"{META}-journal").exists() and not any(store.glob("vec/*.vec")):
+        # Only while the file is made does it have such a journal: the power failed before the
+        # first commit. A reader cannot roll it back; the next writer does.
+        raise StoreNotFound(store)
     uri = path.absolute().as_uri()
     try:
         return _checked(store, _connect(f"{uri}?mode=ro"))

@@ -23,6 +23,12 @@ def test_a_power_loss_leaves_what_was_acknowledged(zygote: Zygote, tmp_path: Pat
     assert powerloss.power_losses(zygote, tmp_path, seed=0, states=15) == []
 
 
+def test_a_power_loss_while_a_store_is_made_leaves_one_that_can_be_made(
+    zygote: Zygote, tmp_path: Path
+) -> None:
+    assert powerloss.power_losses(zygote, tmp_path, seed=2, states=60, steps=1) == []
+
+
 @pytest.mark.parametrize("name", powerloss.SABOTAGED)
 def test_a_sabotaged_store_does_not_survive_power_losses(
     zygote: Zygote, tmp_path: Path, name: str
