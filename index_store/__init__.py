@@ -6,7 +6,17 @@ It knows no model, no picture and no network. Start at `Store.open`.
 from index_store.collection import Collection
 from index_store.errors import StoreError
 from index_store.store import Store
-from index_store.types import AddReport, Failure, Item, Match, Problem, Space, Stamp, Stats
+from index_store.types import (
+    AddReport,
+    CompactReport,
+    Failure,
+    Item,
+    Match,
+    Problem,
+    Space,
+    Stamp,
+    Stats,
+)
 from index_store.where import AllOf, AnyOf, Compare, Contains, Exists, Glob, In, Not, Prefix, Where
 
 __all__ = [
@@ -14,6 +24,7 @@ __all__ = [
     "AllOf",
     "AnyOf",
     "Collection",
+    "CompactReport",
     "Compare",
     "Contains",
     "Exists",

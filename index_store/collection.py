@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from index_store import rows
-from index_store.db import ReadPool
+from index_store.db import ReadPool, on_the_newest
 from index_store.errors import (
     BadVectors,
     CollectionNotFound,
     SpaceMismatch,
     StoreCorrupt,
-    StoreReadOnly,
 )
 from index_store.scan import Mask, Positions, Scores
 from index_store.shelf import Shelf, load_shelf
@@ -35,6 +34,7 @@ from index_store.types import (
     Stats,
     Vectors,
 )
+from index_store.upkeep import Upkeep
 from index_store.where import Where, to_sql
 
 if TYPE_CHECKING:
@@ -45,16 +45,15 @@ if TYPE_CHECKING:
 SPARE = 16
 
 
-class Collection:
+class Collection(Upkeep):
     """Made by `Store.create_collection` and `Store.collection`. Safe to search from threads."""
 
     def __init__(
         self, store: Path, id_: int, name: str, space: Space, model: str,
         *, readers: ReadPool, writer: Writer | None,
     ) -> None:  # fmt: skip
-        self.name, self.space, self.model = name, space, model
-        self._path, self._id = store, id_
-        self._readers, self._writer = readers, writer
+        super().__init__(store, id_, name, space, writer)
+        self.model, self._readers = model, readers
         self._shelves: dict[Kind, Shelf] = {}
         self._lock = threading.Lock()
 
@@ -140,6 +139,7 @@ class Collection:
             sql = f"SELECT key FROM item WHERE collection_id = ? AND {condition} ORDER BY key"
             return [key for (key,) in connection.execute(sql, [self._id, *values])]
 
+    @on_the_newest
     def vectors(self, keys: Sequence[str]) -> Vectors:
         """Return the stored vectors, (len(keys), dim), in the order of `keys`.
 
@@ -178,6 +178,7 @@ class Collection:
             sql = "SELECT key, uri, reason, stamp FROM failure WHERE collection_id = ? ORDER BY key"
             return [Failure(*row) for row in connection.execute(sql, [self._id])]
 
+    @on_the_newest
     def stats(self) -> Stats:
         """Return what the collection holds."""
         with self._readers.snapshot() as connection:
@@ -202,6 +203,7 @@ class Collection:
             tuple(IndexStats(k, f.type, f.upto - f.base, f.size) for k, f in files.items()),
         )  # fmt: skip
 
+    @on_the_newest
     def search(
         self, vectors: Vectors, k: int, *,
         kind: Kind = "image", where: Where | None = None, effort: int | None = None,
@@ -242,11 +244,6 @@ class Collection:
             raise SpaceMismatch(self.name, self.space, space)
 
     # -- helpers -----------------------------------------------------------------------
-
-    def _write(self) -> Writer:
-        if self._writer is None:
-            raise StoreReadOnly(self._path, "it was opened for reading")
-        return self._writer
 
     def _shaped(self, vectors: Vectors) -> Vectors:
         vectors = np.asarray(vectors, np.float32)

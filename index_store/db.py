@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from index_store.errors import StoreCorrupt, StoreError, StoreNotFound, StoreTooNew
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 FORMAT = 1
 META = "meta.db"
 BUSY_TIMEOUT_S = 10.0
+SNAPSHOTS = 5  # taken before a file that vanished is called damage
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def writer_engine(store: Path) -> Engine:
@@ -64,6 +69,10 @@ def read_connection(store: Path) -> sqlite3.Connection:
     path = store / META
     if not path.is_file():
         raise StoreNotFound(store)
+    if (store / f"{META}-journal").exists() and not any(store.glob("vec/*.vec")):
+        # Only while the file is made does it have such a journal: the power failed before the
+        # first commit. A reader cannot roll it back; the next writer does.
+        raise StoreNotFound(store)
     uri = path.absolute().as_uri()
     try:
         return _checked(store, _connect(f"{uri}?mode=ro"))
@@ -103,8 +112,13 @@ def check_format(store: Path, connection: sqlite3.Connection) -> None:
         raise
     except sqlite3.DatabaseError as error:
         raise StoreCorrupt(store / META, str(error)) from error
+    if not row and any(store.glob("vec/*.vec")):
+        # Taken for a store that was never filled, its vectors would be cleared away.
+        raise StoreCorrupt(store / META, "its tables are missing")
     if not row:
         raise StoreNotFound(store)
+    if not str(row[0]).isdigit() or row[0] == "0":
+        raise StoreCorrupt(store / META, f"it says that its format is {row[0]!r}")
     if int(row[0]) > FORMAT:
         raise StoreTooNew(store, int(row[0]), FORMAT)
 
@@ -144,3 +158,23 @@ class ReadPool:
                 connection.close()
             self._all.clear()
         self._local = threading.local()
+
+
+def on_the_newest(method: Callable[P, R]) -> Callable[P, R]:
+    """Call again, and so on a newer snapshot, where a file of the first one is gone.
+
+    A compaction removes the files of the commit before it, which a reader may have learnt
+    about and not opened yet.
+    """
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for _ in range(SNAPSHOTS - 1):
+            try:
+                return method(*args, **kwargs)
+            except StoreCorrupt as error:
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+        return method(*args, **kwargs)
+
+    return call

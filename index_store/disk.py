@@ -40,6 +40,14 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, each durable where it stands."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def write_at(fd: int, offset: int, data: memoryview) -> None:
     """Write all of `data` at `offset`; a short write is continued."""
     os.lseek(fd, offset, os.SEEK_SET)

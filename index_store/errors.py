@@ -67,6 +67,14 @@ class StoreTooNew(StoreError):
         self.path, self.found, self.known = path, found, known
 
 
+class TargetExists(StoreError):
+    """There is something where a copy was to be written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is there already and not empty; name a new folder")
+        self.path = path
+
+
 class StoreCorrupt(StoreError):
     """What is on disk contradicts what was committed."""
 
@@ -106,6 +114,17 @@ class SpaceMismatch(StoreError):
             f"{got.name} ({got.dim}-d); search it with that encoder, or index into a new collection"
         )
         self.collection, self.holds, self.got = collection, holds, got
+
+
+class KeyTaken(StoreError):
+    """Items were to be given keys that other items have."""
+
+    def __init__(self, collection: str, keys: list[str]) -> None:
+        super().__init__(
+            f"collection {collection!r} has {len(keys):,} of the new names already, as "
+            f"{keys[0]!r}; nothing was changed"
+        )
+        self.collection, self.keys = collection, keys
 
 
 class BadVectors(StoreError):

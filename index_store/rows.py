@@ -79,7 +79,7 @@ def fetch(
             f"SELECT {columns} FROM item WHERE collection_id = ?{more} "
             f"AND {column} IN (SELECT value FROM json_each(?))",
             [collection, *bound, part],
-        )
+        ).fetchall()
 
 
 def _crc(values: Sequence[Any]) -> int:

@@ -66,15 +66,38 @@ class Segment:
             raise StoreCorrupt(
                 self.path, f"{size} bytes, but {self.committed_bytes()} were committed"
             )
-        if header != _header(self.dim, self.base, uuid.UUID(self.uuid)):
+        if header != self._header():
             raise StoreCorrupt(self.path, "its header is not the one that was written")
 
     def open(self) -> Halves:
         """Return the committed slots, memory-mapped: (slots, dim). See `check` for errors."""
         self.check()
-        if not self.slots:
+        return self._mapped(self.slots)
+
+    def readable(self) -> Halves:
+        """Return as many of the committed slots as a file that was cut short still has.
+
+        Raises:
+            StoreCorrupt: missing, or the header is another's.
+        """
+        try:
+            there = (self.path.stat().st_size - HEADER_BYTES) // (self.dim * 2)
+        except OSError as error:
+            raise StoreCorrupt(self.path, error.strerror or str(error)) from error
+        slots = min(max(there, 0), self.slots)
+        Segment(self.path, self.dim, self.base, slots, self.uuid).check()
+        return self._mapped(slots)
+
+    def _header(self) -> bytes:
+        try:
+            return _header(self.dim, self.base, uuid.UUID(self.uuid))
+        except (ValueError, struct.error):
+            return b""  # what the database says of it is damaged
+
+    def _mapped(self, slots: int) -> Halves:
+        if not slots:
             return np.empty((0, self.dim), np.float16)
-        shape = (self.slots, self.dim)
+        shape = (slots, self.dim)
         return np.memmap(self.path, np.float16, mode="r", offset=HEADER_BYTES, shape=shape)
 
     def append(self, rows: Halves) -> Segment:
@@ -112,6 +135,24 @@ def create(path: Path, dim: int, base: int) -> Segment:
         os.close(fd)
     sync_folder(path.parent)
     return Segment(path, dim, base, 0, str(name))
+
+
+def header_fields(path: Path) -> tuple[int, int, str]:
+    """Return dim, base and uuid as the file itself tells them.
+
+    Raises:
+        StoreCorrupt: it cannot be read, or its header has changed.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+    except OSError as error:
+        raise StoreCorrupt(path, error.strerror or str(error)) from error
+    if len(header) == HEADER_BYTES:
+        _, _, dim, base, name = _FIELDS.unpack_from(header)
+        if header == _header(dim, base, uuid.UUID(bytes=name)):
+            return dim, base, str(uuid.UUID(bytes=name))
+    raise StoreCorrupt(path, "its header is not the one that was written")
 
 
 def crcs(rows: Halves) -> list[int]:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Self
 
 from index_store.collection import Collection, read_collection
 from index_store.db import META, ReadPool, read_connection, writer_engine
-from index_store.disk import network_file_system, write_error
+from index_store.disk import make_folder, network_file_system, sync_folder, write_error
 from index_store.errors import (
     CollectionExists,
     CollectionNotFound,
+    StoreCorrupt,
     StoreLocked,
     StoreNotFound,
     StoreReadOnly,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 LOCK = "lock"
+SNAPSHOT = "snapshot"  # the key, in kv, of when a snapshot was taken
 
 
 class Store:
@@ -73,13 +75,13 @@ class Store:
             return cls(path)
         if not create and not (path / META).is_file():
             raise StoreNotFound(path)
-        lock = _prepare_and_lock(path)
+        lock = take_lock(path)
         try:
             if (path / META).exists():
-                _refuse_newer(path)
-            engine = _open_engine(path)
+                refuse_newer_and_snapshots(path)
+            engine = open_engine(path)
             store = cls(path, engine=engine, lock=lock)
-            store._recover()
+            store.recover()
         except BaseException:
             lock.release()
             raise
@@ -147,7 +149,7 @@ class Store:
             raise StoreReadOnly(self.path, "it was opened for reading")
         self.collection(name)
         self._writer.replace_collection(name, by)
-        self._recover()
+        self.recover()
 
     def verify(self, *, full: bool = False) -> list[Problem]:
         """Return what is wrong; empty if all is well.
@@ -178,8 +180,12 @@ class Store:
     ) -> None:
         self.close()
 
-    def _recover(self) -> None:
-        """Cut tails that were never committed, remove files that nothing names."""
+    def recover(self) -> None:
+        """Cut tails that were never committed, remove files that nothing names.
+
+        Raises:
+            StoreCorrupt: a segment is missing or shorter than committed.
+        """
         named = set()
         with self._readers.snapshot() as connection:
             for id_, dim in connection.execute("SELECT id, dim FROM collection").fetchall():
@@ -197,13 +203,17 @@ class Store:
                     retire(path)
 
 
-def _prepare_and_lock(path: Path) -> BaseFileLock:
-    """Make the folders and take the writer's lock."""
+def take_lock(path: Path) -> BaseFileLock:
+    """Make the folders and take the writer's lock; see `Store.open` for errors."""
     from filelock import FileLock, Timeout
 
     try:
         for folder in (path, path / VECTORS, path / INDEXES):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
+        if not (path / META).exists():
+            # A process that was killed here before may have made the folders, not synced them.
+            sync_folder(path.absolute().parent)
+            sync_folder(path)
         if remote := network_file_system(path):
             raise StoreReadOnly(
                 path, f"it is on a network file system ({remote}), where a crash could lose data; "
@@ -218,15 +228,27 @@ def _prepare_and_lock(path: Path) -> BaseFileLock:
     return lock
 
 
-def _refuse_newer(path: Path) -> None:
-    """Look at the format before anything is written."""
+def refuse_newer_and_snapshots(path: Path) -> None:
+    """Look at format and purpose before anything is written; see `Store.open` for errors."""
     try:
-        read_connection(path).close()
+        connection = read_connection(path)
     except StoreNotFound:
         return  # a crash before the first commit: the file has no tables yet
+    try:
+        taken = connection.execute("SELECT value FROM kv WHERE key = ?", [SNAPSHOT]).fetchone()
+    except sqlite3.DatabaseError as error:
+        raise StoreCorrupt(path / META, str(error)) from error
+    finally:
+        connection.close()
+    if taken:
+        # Its files may be those of the store that it was taken of.
+        raise StoreReadOnly(
+            path, f"it is a snapshot of {taken[0]}; mmsearch restore makes a store of it"
+        )
 
 
-def _open_engine(path: Path) -> Engine:
+def open_engine(path: Path) -> Engine:
+    """Return an engine on the database, brought to the current format; see `Store.open`."""
     from sqlalchemy.exc import DBAPIError
 
     from index_store.schema import create_or_migrate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -109,6 +110,16 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What a compaction did: rows copied, dead slots left behind, bytes given back."""
+
+    kind: Kind
+    rows: int
+    dead: int
+    freed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One finding of `verify`: where, and what is wrong."""
 
@@ -117,3 +128,26 @@ class Problem:
 
     def as_dict(self) -> dict[str, Any]:
         return {"where": self.where, "what": self.what}
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An item that a repair could not keep.
+
+    whole: only its vector is lost, `item` is as it was stored and can be embedded again;
+    else its row was damaged, and only key and kind are known, if they are right.
+    """
+
+    collection: str
+    item: Item
+    reason: str
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What a repair found and what it lost. quarantine: where damaged files and rows are."""
+
+    problems: tuple[Problem, ...]
+    lost: tuple[Lost, ...]
+    quarantine: Path | None

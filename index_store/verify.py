@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from index_store import ann, rows
+from index_store import ann, digest, rows
 from index_store.db import META, read_connection
 from index_store.errors import StoreCorrupt, StoreError
 from index_store.segment import Segment
@@ -31,17 +31,63 @@ def verify(store: Path, *, full: bool) -> list[Problem]:
 
 def _problems(connection: sqlite3.Connection, store: Path, *, full: bool) -> Iterator[Problem]:
     connection.execute("BEGIN")
-    for (line,) in connection.execute("PRAGMA quick_check"):
+    yield from database_problems(connection, store, full=full)
+    for id_, name, dim in connection.execute("SELECT id, name, dim FROM collection").fetchall():
+        for kind in KINDS:
+            segments = read_segments(connection, id_, kind, dim, store)
+            if full:
+                yield from vector_problems(connection, id_, name, kind, segments)
+            else:
+                yield from _segments(segments)
+                yield from _positions(connection, id_, name, kind, segments)
+            yield from index_problems(connection, id_, kind, store)
+
+
+def database_problems(
+    connection: sqlite3.Connection, store: Path, *, full: bool
+) -> Iterator[Problem]:
+    """Yield what is wrong in the database itself.
+
+    Raises:
+        sqlite3.DatabaseError: so much that it cannot be read.
+    """
+    # The quick check does not compare SQLite's own indexes with their tables.
+    for (line,) in connection.execute(f"PRAGMA {'integrity_check' if full else 'quick_check'}"):
         if line != "ok":
             yield Problem(META, line)
+    for table, *_ in connection.execute("PRAGMA foreign_key_check"):
+        yield Problem(META, f"a row of table {table} belongs to no collection")
+    for id_, name in connection.execute("SELECT id, name FROM collection").fetchall():
+        if digest.stored(connection, id_) not in {None, digest.compute(connection, id_)}:
+            yield Problem(META, f"collection {name!r} or its failures have changed")
+    for table in ("item", "segment", "idx"):
+        sql = f"SELECT count(*) FROM {table} WHERE kind NOT IN ('image', 'text')"
+        if connection.execute(sql).fetchone()[0]:
+            yield Problem(META, f"a row of table {table} has an unknown kind")
+    if full:
+        for row in connection.execute(f"SELECT {rows.COLUMNS} FROM item"):
+            try:
+                rows.to_item(row, store)
+            except StoreError:
+                yield Problem(META, f"the row of {row[0]!r} has changed since it was written")
+
+
+def place_problems(connection: sqlite3.Connection, store: Path) -> Iterator[Problem]:
+    """Yield segments that are not as the database says, and rows that point to none."""
     for id_, name, dim in connection.execute("SELECT id, name, dim FROM collection").fetchall():
         for kind in KINDS:
             segments = read_segments(connection, id_, kind, dim, store)
             yield from _segments(segments)
             yield from _positions(connection, id_, name, kind, segments)
-            yield from _index(connection, id_, kind, store)
-            if full:
-                yield from _contents(connection, id_, kind, segments, store)
+
+
+def vector_problems(
+    connection: sqlite3.Connection, id_: int, name: str, kind: Kind, segments: tuple[Segment, ...]
+) -> Iterator[Problem]:
+    """Yield what is wrong with one shelf's segments and live vectors, all looked at."""
+    yield from _segments(segments)
+    yield from _positions(connection, id_, name, kind, segments)
+    yield from _contents(connection, id_, kind, segments)
 
 
 def _segments(segments: tuple[Segment, ...]) -> Iterator[Problem]:
@@ -73,12 +119,17 @@ def _positions(
         yield Problem(f"{META}: {name}", f"{lost} {kind} rows point to no vector")
 
 
-def _index(connection: sqlite3.Connection, id_: int, kind: Kind, store: Path) -> Iterator[Problem]:
+def index_problems(
+    connection: sqlite3.Connection, id_: int, kind: Kind, store: Path
+) -> Iterator[Problem]:
+    """Yield what is wrong with the index of one shelf; answers are right without it."""
     file = read_index_file(connection, id_, kind, store)
     if file is None:
         return
     try:
-        ann.load(file.path, file.size, file.blake2b)
+        index = ann.load(file.path, file.size, file.blake2b)
+        if len(index) != file.upto - file.base:
+            yield Problem(file.path.name, f"has {len(index)} rows, not those it is said to have")
     except OSError as error:
         yield Problem(file.path.name, f"{error.strerror}; searches are exact, and slower")
     except StoreCorrupt as error:
@@ -86,20 +137,16 @@ def _index(connection: sqlite3.Connection, id_: int, kind: Kind, store: Path) ->
 
 
 def _contents(
-    connection: sqlite3.Connection, id_: int, kind: Kind, segments: tuple[Segment, ...], store: Path
+    connection: sqlite3.Connection, id_: int, kind: Kind, segments: tuple[Segment, ...]
 ) -> Iterator[Problem]:
-    """Compare every row and every live vector with its checksum."""
+    """Compare every live vector with its checksum."""
     for segment in segments:
         try:
             vectors = segment.open()
         except StoreCorrupt:
             continue  # reported already
-        sql = f"SELECT {rows.COLUMNS} FROM item WHERE collection_id = ? AND kind = ? "
+        sql = "SELECT key, pos, vector_crc FROM item WHERE collection_id = ? AND kind = ? "
         bounds = [id_, kind, segment.base, segment.end]
-        for row in connection.execute(sql + "AND pos >= ? AND pos < ?", bounds):
-            try:
-                rows.to_item(row, store)
-            except StoreError:
-                yield Problem(META, f"the row of {row[0]!r} has changed since it was written")
-            if zlib.crc32(vectors[row[7] - segment.base].tobytes()) != row[8]:
-                yield Problem(segment.path.name, f"the vector of {row[0]!r} has changed")
+        for key, pos, crc in connection.execute(sql + "AND pos >= ? AND pos < ?", bounds):
+            if zlib.crc32(vectors[pos - segment.base].tobytes()) != crc:
+                yield Problem(segment.path.name, f"the vector of {key!r} has changed")

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 
-from index_store import rows, schema, segment
+from index_store import digest, rows, schema, segment
 from index_store.disk import write_error
-from index_store.errors import BadVectors, StoreError
+from index_store.errors import BadVectors, KeyTaken, StoreError
 from index_store.shelf import VECTORS, IndexFile
 from index_store.types import KINDS, AddReport, Failure, Item, Kind, Space, Vectors
 
@@ -69,15 +69,21 @@ class Writer:
             result = connection.execute(
                 insert(schema.collection).values(row).returning(schema.collection.c.id)
             )
-            return int(result.scalar_one())
+            id_ = int(result.scalar_one())
+            digest.renew(connection, id_)
+            return id_
 
     def replace_collection(self, name: str, by: str | None) -> None:
         """Delete the collection `name`, and in the same transaction give its name to `by`."""
         table = schema.collection
         with self.transaction() as connection:
+            touched = select(table.c.id).where(table.c.name.in_([name, by or name]))
+            ids = connection.execute(touched).scalars().all()
             connection.execute(delete(table).where(table.c.name == name))
             if by is not None:
                 connection.execute(update(table).where(table.c.name == by).values(name=name))
+            for id_ in ids:
+                digest.renew(connection, id_)
 
     def add(self, collection: int, items: Sequence[Item], vectors: Vectors) -> AddReport:
         """Insert or replace items with their vectors, all or none. See `Collection.add`."""
@@ -87,8 +93,9 @@ class Writer:
         with self.transaction() as connection:
             before = self._count(connection, collection)
             seq = self._next_seq(connection, collection)
+            last = {item.key: n for n, item in enumerate(items)}
             for kind in KINDS:
-                chosen = [n for n, item in enumerate(items) if item.kind == kind]
+                chosen = [n for n in sorted(last.values()) if items[n].kind == kind]
                 if chosen:
                     base = self._append(connection, collection, kind, halves[chosen])
                     crcs = segment.crcs(halves[chosen])
@@ -124,21 +131,15 @@ class Writer:
     def delete(self, collection: int, keys: Sequence[str]) -> int:
         """Delete items and failures of these keys; return how many items there were."""
         with self.transaction() as connection:
-            before = self._count(connection, collection)
             self._next_seq(connection, collection)
-            self._forget(connection, schema.item, collection, keys)
+            gone = self._forget(connection, schema.item, collection, keys)
             self._forget_failures(connection, collection, keys)
-            return before - self._count(connection, collection)
+            return len(gone)
 
     def add_failures(self, collection: int, failures: Sequence[Failure]) -> None:
         """Remember sources that could not be stored; a newer reason replaces the older."""
         with self.transaction() as connection:
-            for f in failures:
-                row = {"key": f.key, "uri": f.uri, "reason": f.reason, "stamp": f.stamp}
-                statement = insert(schema.failure).values(row | {"collection_id": collection})
-                connection.execute(
-                    statement.on_conflict_do_update(["collection_id", "key"], set_=row)
-                )
+            self._insert_failures(connection, collection, failures)
 
     def clear_failures(self, collection: int, keys: Sequence[str]) -> None:
         with self.transaction() as connection:
@@ -169,6 +170,71 @@ class Writer:
             retired = list(connection.execute(select(table.file).where(old)).scalars())
             connection.execute(delete(schema.idx).where(old))
         return retired
+
+    def drop_indexes(self, collection: int, kind: Kind) -> list[str]:
+        """Forget all indexes of one shelf; return their files."""
+        table = schema.idx
+        mine = (table.c.collection_id == collection) & (table.c.kind == kind)
+        with self.transaction() as connection:
+            gone = connection.execute(delete(table).where(mine).returning(table.c.file))
+            files = list(gone.scalars())
+            if files:
+                self._next_seq(connection, collection)
+        return files
+
+    def rekey(
+        self, collection: int, name: str,
+        items: Mapping[str, Item], failures: Mapping[str, Failure],
+    ) -> None:  # fmt: skip
+        """Give items and failures new keys and values; see `Collection.rekey`."""
+        table = schema.item
+        for item in items.values():
+            rows.check(item)
+        with self.transaction() as connection:
+            seq = self._next_seq(connection, collection)
+            new = [item.key for item in items.values() if item.key not in items]
+            if taken := self._known(connection, collection, new):
+                raise KeyTaken(name, taken)
+            old = {
+                row.key: row
+                for start in range(0, len(items), rows.CHUNK)
+                for row in connection.execute(
+                    select(table.c.id, table.c.key, table.c.pos, table.c.vector_crc).where(
+                        table.c.collection_id == collection,
+                        table.c.key.in_(list(items)[start : start + rows.CHUNK]),
+                    )
+                )
+            }
+            # First out of the way: a new key may be another item's old one.
+            away = update(table).where(table.c.id == bindparam("row"))
+            moved = [(old[k], item) for k, item in items.items() if k in old]
+            if moved:
+                connection.execute(
+                    away.values(key=bindparam("away")),
+                    [{"row": r.id, "away": f"\0{r.id}"} for r, _ in moved],
+                )
+                values = [rows.to_row(i, r.pos, r.vector_crc) | {"seq": seq} for r, i in moved]
+                names: Row = {n: bindparam(f"new_{n}") for n in values[0]}
+                connection.execute(
+                    away.values(names),
+                    [
+                        {"row": r.id} | {f"new_{n}": v for n, v in row.items()}
+                        for (r, _), row in zip(moved, values, strict=True)
+                    ],
+                )
+            self._forget_failures(connection, collection, list(failures))
+            self._insert_failures(connection, collection, list(failures.values()))
+
+    def _known(self, connection: Connection, collection: int, keys: Sequence[str]) -> list[str]:
+        """Return those of the keys that items have."""
+        table = schema.item.c
+        found: list[str] = []
+        for start in range(0, len(keys), rows.CHUNK):
+            some = table.key.in_(list(keys[start : start + rows.CHUNK]))
+            found += connection.execute(
+                select(table.key).where(table.collection_id == collection, some)
+            ).scalars()
+        return sorted(found)
 
     def _append(
         self, connection: Connection, collection: int, kind: Kind, halves: segment.Halves
@@ -214,17 +280,35 @@ class Writer:
         mine = schema.item.c.collection_id == collection
         return int(connection.execute(select(func.count()).where(mine)).scalar_one())
 
+    def _insert_failures(
+        self, connection: Connection, collection: int, failures: Sequence[Failure]
+    ) -> None:
+        # Of two with the same key the later stays.
+        new = {f.key: (collection, f.key, f.uri, f.reason, f.stamp) for f in failures}
+        self._forget_failures(connection, collection, list(new))
+        table = schema.failure
+        values = [dict(zip(table.c.keys(), row, strict=True)) for row in new.values()]
+        if values:
+            connection.execute(insert(table), values)
+            digest.change(connection, collection, [], new.values())
+
     def _forget_failures(
         self, connection: Connection, collection: int, keys: Sequence[str]
     ) -> None:
-        self._forget(connection, schema.failure, collection, keys)
+        gone = self._forget(connection, schema.failure, collection, keys)
+        if gone:
+            digest.change(connection, collection, gone, [])
 
     def _forget(
-        self, connection: Connection, table: Any, collection: int, keys: Sequence[str]
-    ) -> None:
+        self, connection: Connection, table: Table, collection: int, keys: Sequence[str]
+    ) -> list[Sequence[Any]]:
+        """Delete the rows of these keys and return them."""
+        gone: list[Sequence[Any]] = []
         for start in range(0, len(keys), rows.CHUNK):
             some = table.c.key.in_(list(keys[start : start + rows.CHUNK]))
-            connection.execute(delete(table).where(table.c.collection_id == collection, some))
+            statement = delete(table).where(table.c.collection_id == collection, some)
+            gone += [tuple(r) for r in connection.execute(statement.returning(*table.c))]
+        return gone
 
 
 def to_halves(vectors: Vectors, n: int) -> segment.Halves:

@@ -68,7 +68,7 @@ def reindex(
         return report
     new = _staging(store, name + STAGING, encoder, model)
     prepared = map_ahead(
-        lambda item: _prepare(item, encoder),
+        lambda item: prepare(item, encoder),
         _missing_items(old, new, report),
         threads=threads or usable_cores(),
         ahead=3 * batch_size,
@@ -76,7 +76,7 @@ def reindex(
     try:
         for batch in batched(prepared, batch_size):
             report.missing += [p for p in batch if isinstance(p, Skipped)]
-            report.embedded += _store(batch, encoder, new)
+            report.embedded += embed(batch, encoder, new)
             if progress:
                 progress(report)
     finally:
@@ -110,7 +110,8 @@ def _missing_items(old: Collection, new: Collection, report: ReindexReport) -> I
                 yield item
 
 
-def _prepare(item: Item, encoder: Encoder) -> tuple[Item, Array | None] | Skipped:
+def prepare(item: Item, encoder: Encoder) -> tuple[Item, Array | None] | Skipped:
+    """Return a stored item with what the encoder needs of its picture; None for a text."""
     if item.kind == "text":
         return item, None
     from mmsearch.images import open_picture
@@ -124,7 +125,7 @@ def _prepare(item: Item, encoder: Encoder) -> tuple[Item, Array | None] | Skippe
         return Skipped(item.key, item.uri, error.strerror or str(error), item.stamp)
 
 
-def _store(
+def embed(
     batch: list[tuple[Item, Array | None] | Skipped], encoder: Encoder, new: Collection
 ) -> int:
     """Encode and commit what could be prepared; return how many items that were."""

@@ -25,6 +25,14 @@ COMMANDS = {
     "status": ("status", "Show what is stored."),
     "failures": ("status", "List the files that could not be indexed."),
     "verify": ("status", "Look for damage in the store."),
+    "repair": ("upkeep", "Mend a damaged store and embed again what was lost."),
+    "compact": ("upkeep", "Give back the room of replaced and deleted vectors."),
+    "rebuild": ("upkeep", "Build the approximate index anew from the vectors."),
+    "move-root": ("upkeep", "Tell the store that a folder of pictures has moved."),
+    "snapshot": ("copies", "Write a copy of the store, as of this moment."),
+    "restore": ("copies", "Make a snapshot the store."),
+    "export": ("copies", "Write all items and vectors as Parquet files."),
+    "import": ("copies", "Store what an export holds."),
     "models": ("models", "List models, or tell about one."),
     "eval": ("evaluate", "Measure how good the search is."),
     "train": ("train", "Train a model on your own pairs of pictures and texts."),
@@ -55,7 +63,7 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         module = import_module(f"mmsearch.cli.{COMMANDS[name][0]}")
-        command: click.Command = getattr(module, f"{name}_command")
+        command: click.Command = getattr(module, f"{name.replace('-', '_')}_command")
         return command
 
     def resolve_command(

@@ -27,6 +27,11 @@ def store_options(command: F) -> F:
         metavar="NAME",
         help="Which collection of the store.",
     )(command)
+    return store_option(command)
+
+
+def store_option(command: F) -> F:
+    """Add --store, for commands about all collections."""
     return click.option(
         "--store",
         envvar="MMSEARCH_HOME",

@@ -64,6 +64,14 @@ def test_of_two_equal_keys_in_one_call_the_later_stays(collection: Collection) -
     assert collection.vectors(["a"])[0] == pytest.approx(one_hot(1)[0])
 
 
+def test_of_two_equal_keys_in_one_call_the_later_stays_whatever_their_kinds(
+    collection: Collection,
+) -> None:
+    collection.add([Item("a", "text", text="a dog"), Item("a", "image")], one_hot(0, 1))
+    assert collection.get(["a"]) == [Item("a", "image")]
+    assert collection.vectors(["a"])[0] == pytest.approx(one_hot(1)[0])
+
+
 def test_a_deleted_item_is_never_found_again(collection: Collection) -> None:
     collection.add(pictures(40), unit_rows(40))
     assert collection.delete([f"/p/{i}.jpg" for i in range(30)] + ["/nowhere"]) == 30

@@ -1,0 +1,74 @@
+"""What keeps a collection in shape: room given back, new keys, indexes forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from index_store.errors import KeyTaken, StoreReadOnly
+from index_store.shelf import INDEXES
+from index_store.types import CompactReport, Failure, Item, Kind, Space
+
+if TYPE_CHECKING:
+    from index_store.writer import Writer
+
+
+class Upkeep:
+    """The part of a `Collection` that a user calls now and then."""
+
+    def __init__(
+        self, store: Path, id_: int, name: str, space: Space, writer: Writer | None
+    ) -> None:
+        self.name, self.space = name, space
+        self._path, self._id, self._writer = store, id_, writer
+
+    def rekey(self, items: Mapping[str, Item], failures: Mapping[str, Failure]) -> None:
+        """Give items and failures, by their old keys, new keys and values, in one transaction.
+
+        Vectors stay. Unknown old keys are passed over.
+
+        Raises:
+            KeyTaken: a new key belongs to an item that is not moved itself. Nothing is changed.
+            StoreFull, WriteFailed, StoreReadOnly: nothing is changed.
+        """
+        new = [item.key for item in items.values()]
+        if len(set(new)) < len(new):
+            raise KeyTaken(self.name, new)
+        self._write().rekey(self._id, self.name, items, failures)
+
+    def drop_index(self, kind: Kind) -> bool:
+        """Forget the approximate index, so that searches are exact; was there one?"""
+        from index_store.publish import retire
+
+        files = self._write().drop_indexes(self._id, kind)
+        for name in files:
+            retire(self._path / INDEXES / name)
+        return bool(files)
+
+    def compact(
+        self, kind: Kind, *, least: float = 0.3, progress: Callable[[int], object] | None = None
+    ) -> CompactReport | None:
+        """Give back the room of replaced and deleted vectors; None where it does not pay.
+
+        The live ones are copied to new files, every checksum compared on the way; one
+        transaction switches, and only then the old files go. Searches go on meanwhile. An
+        approximate index goes too: build it again.
+
+        Args:
+            least: the part of the slots that must be dead for it to pay.
+            progress: called with the number of rows of each block copied.
+
+        Raises:
+            StoreCorrupt: a row or a vector is not what was written. Nothing is changed.
+            StoreFull, WriteFailed, StoreReadOnly: nothing is changed.
+        """
+        from index_store.compact import compact
+
+        writer = self._write()
+        return compact(writer, self._path, self._id, kind, self.space.dim, least, progress)
+
+    def _write(self) -> Writer:
+        if self._writer is None:
+            raise StoreReadOnly(self._path, "it was opened for reading")
+        return self._writer
