@@ -302,7 +302,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.load(state["ema"], state["ema_updates"])
         order = None if state["order"] is None else state["order"].numpy()
-        self.at.broken.update(state["broken"])  # the loader's own
+        self.at.broken.update(state.get("broken", {}))  # the dict that the loader writes to
         self.at = Progress(
             **state["numbers"], order=order, best=state["best"], broken=self.at.broken
         )

@@ -14,6 +14,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from mmsearch.errors import BadSource, MissingExtra
 from mmsearch.train.layers import places
@@ -99,4 +100,5 @@ def _wrapped(layer: nn.Module) -> bool:
     """
     if isinstance(layer, nn.Conv2d):
         return bool(layer.groups == 1)
-    return type(layer) is nn.Linear or type(layer).__name__ == "Conv1D"
+    linear = isinstance(layer, nn.Linear) and not isinstance(layer, NonDynamicallyQuantizableLinear)
+    return linear or type(layer).__name__ == "Conv1D"  # the latter is GPT-2's
