@@ -189,8 +189,8 @@ def test_low_rank_updates_end_as_plain_weights(call: Mmsearch, place: Path, tmp_
         (["--batch-size", "1"], "1 is not in the range x>=2"),
         (["--ema", "1"], "--ema"),
         (["--group-by"], "requires an argument"),
-        (["--split", "nowhere"], "no split"),
-        (["--general", "gone.json"], "no such file"),
+        (["--split", "nowhere"], "no split 'nowhere'; it has test, train, val"),
+        (["--general", "gone.json"], "no such file or folder: gone.json"),
     ],
 )
 def test_a_wrong_option_is_told_before_any_work(
