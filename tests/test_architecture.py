@@ -16,11 +16,12 @@ LAYERS: list[set[str]] = [
     {"cli", "web", "mcp", "__main__"},
     {"ingestion", "reindexing", "search", "evaluation", "train", "models"},
     {"encoders", "rerankers", "readers"},
-    {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources"},
+    {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources",
+     "cells"},
     {"registry", "uris", "cores"},
     {"types"},
     {"errors", "version"},
-]
+]  # fmt: skip
 
 
 def imports(path: Path) -> Iterator[str]:
