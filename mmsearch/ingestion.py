@@ -220,9 +220,9 @@ class _Run:
             self._collection.clear_failures(old)
 
     def _in_kept_file(self, key: str) -> bool:
-        """Return whether an item is a member of a tar that is still there.
+        """Return whether an item is a part of a tar or table that is still there.
 
-        A folder does not list what is in the tars below it.
+        A folder does not list what is in the files below it.
         """
         if "#" not in key:
             return False

@@ -1,9 +1,14 @@
-"""Where the bytes of a picture are: a file of its own, or a member of a tar.
+"""Where the bytes of a picture are: a file of its own, a member of a tar, a cell of a table.
 
 A member has the tar's URI with a fragment that says where its header starts and how long its
 data is, so that one picture can be read again without what lies before it:
 
     file:///data/shard.tar#member=000/7.jpg&at=1024&size=5678
+
+A cell of a parquet file has its column and row there, and a digest of the file's footer, which
+differs once the file has been written anew:
+
+    file:///data/train.parquet#cell=image.bytes&row=12&footer=0123456789abcdef
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from mmsearch.cells import read_cell
 from mmsearch.errors import BadPicture
 from mmsearch.types import Sample
 from mmsearch.uris import content_hash, path_of, uri_of
@@ -38,9 +44,15 @@ def member_uri(path: str, member: str, *, at: int, size: int) -> str:
     return f"{uri_of(path)}#member={name}&at={at}&size={size}"
 
 
+def cell_uri(path: str, column: str, *, row: int, footer: str) -> str:
+    """Return the URI of a parquet file's cell; the arguments are those of `read_cell`."""
+    name = quote_from_bytes(column.encode(), safe="")
+    return f"{uri_of(path)}#cell={name}&row={row}&footer={footer}"
+
+
 def is_part(uri: str) -> bool:
     """Return whether a URI names a picture inside another file."""
-    return uri.partition("#")[2].startswith("member=")
+    return uri.partition("#")[2].startswith(("member=", "cell="))
 
 
 def open_source(uri: str) -> str | bytes:
@@ -49,7 +61,8 @@ def open_source(uri: str) -> str | bytes:
     A file is not opened here. Thread-safe.
 
     Raises:
-        BadPicture: the tar has changed, or the member is too large.
+        BadPicture: the tar or parquet file has changed or is damaged, or the member too large.
+        MissingExtra: it is in a parquet file, and pyarrow is not installed.
         OSError: the file cannot be read.
         ValueError: it is no `file:` URI.
     """
@@ -61,6 +74,10 @@ def open_source(uri: str) -> str | bytes:
         status = os.stat(path)  # noqa: PTH116
         if not stat.S_ISREG(status.st_mode):
             raise BadPicture("not a regular file")
+        if "cell" in fields:
+            return read_cell(
+                path, fields["cell"].decode(), int(fields["row"]), footer=fields["footer"].decode()
+            )
         member = os.fsdecode(fields["member"])
         return _tar_member(path, member, int(fields["at"]), int(fields["size"]))
     except (KeyError, ValueError) as error:

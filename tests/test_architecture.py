@@ -17,11 +17,12 @@ LAYERS: list[set[str]] = [
     {"repairing"},
     {"ingestion", "reindexing", "search", "evaluation", "train", "models", "moving", "transfer"},
     {"encoders", "rerankers", "readers"},
-    {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources"},
+    {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources",
+     "cells"},
     {"registry", "uris", "cores"},
     {"types"},
     {"errors", "version"},
-]
+]  # fmt: skip
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -72,9 +72,10 @@ def eval_command(
     mmsearch eval pairs.csv --compare starter onnx:./tuned
     mmsearch eval --collection default --queries q.tsv --qrels judged.qrels
 
-    DATA is a data set in Karpathy's or COCO's JSON, a csv, tsv or jsonl table of pairs, or a
-    folder with captions. Every figure has its 95 % interval; docs/evaluation.md says what each
-    one means. Exits with 5 if pictures had to be left out.
+    DATA is anything that `mmsearch index` reads with captions: a data set such as Karpathy's or
+    COCO's JSON, a table of pairs, a tar, or a folder with captions. Every figure has its 95 %
+    interval; docs/evaluation.md says what each one means. Exits with 5 if pictures had to be
+    left out.
     """
     # Everything about the call is checked before a model is loaded.
     _check_call(data, compare, html, options)

@@ -51,8 +51,9 @@ def index_command(
 ) -> int:  # fmt: skip
     """Add pictures and texts to a collection.
 
-    PATH is a picture, a folder, a csv, tsv or jsonl table, a data set in Karpathy's or COCO's
-    JSON, or - for paths on standard input. What has not changed since the last run is not read
+    PATH is a picture, a folder, a csv, tsv, jsonl or parquet table, a data set (Karpathy's or
+    COCO's JSON, Flickr8k, Flickr30k, Visual Genome, VQA, GQA), a tar, or - for paths on standard
+    input; docs/sources.md has them all. What has not changed since the last run is not read
     again; what only moved is not embedded again; what is gone is forgotten. Captions beside
     pictures (photo.txt, captions.csv) are stored as texts that can be searched.
 

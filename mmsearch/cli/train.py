@@ -123,11 +123,11 @@ def _options(command: Any) -> Any:
 def train_command(pairs: tuple[str, ...], base: str, out: Path, **options: Any) -> int:
     """Train a model on your own pairs of pictures and texts.
 
-    PAIRS is a csv, tsv or jsonl table, a data set in Karpathy's or COCO's JSON, or a folder with
-    captions beside the pictures; several are taken together. The run ends with base against tuned
-    on held-out pictures, and on a general set if there is one; a model that is not better is
-    refused (exit code 1) and not put in place. The same command goes on where an interrupted run
-    was.
+    PAIRS is anything that `mmsearch index` reads with captions: a data set such as Karpathy's or
+    COCO's JSON, a table of pairs, a tar, or a folder with captions; several are taken together.
+    The run ends with base against tuned on held-out pictures, and on a general set if there is
+    one; a model that is not better is refused (exit code 1) and not put in place. The same
+    command goes on where an interrupted run was.
     """
     format_, quiet = options.pop("format_"), options.pop("quiet")
     job, leave, world = _job(pairs, base, out, options)

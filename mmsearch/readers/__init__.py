@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mmsearch.errors import BadSource
-from mmsearch.readers.dataset import read_dataset
+from mmsearch.readers import flickr
+from mmsearch.readers.dataset import read_dataset, read_questions
 from mmsearch.readers.folder import is_junk, read_folder
 from mmsearch.readers.formats import is_picture, refusal
+from mmsearch.readers.parquet import read_parquet
 from mmsearch.readers.paths import read_path_file, read_paths
 from mmsearch.readers.samples import picture_beside_captions, reason_of
 from mmsearch.readers.table import read_table
@@ -23,13 +25,15 @@ from mmsearch.uris import key_of, printable
 
 _Samples = Iterator[Sample | Skipped]
 
-# By suffix: files that list pictures, those that know splits, and those that don't.
+# By suffix: files that list pictures, those that know splits, and those that don't. Some of
+# either are caption files of Flickr8k and Flickr30k, which their first line shows.
 _WITH_SPLITS: dict[str, Callable[..., _Samples]] = {
     ".csv": read_table,
     ".tsv": read_table,
     ".jsonl": read_table,
     ".ndjson": read_table,
     ".json": read_dataset,
+    ".parquet": read_parquet,
 }
 _PATH_LISTS = (".txt", ".lst")
 
@@ -44,9 +48,9 @@ def read(
     """Return what a source holds: samples, and what was left out, in a fixed order.
 
     What the source is decides: "-" is a list of paths on standard input, a folder is walked,
-    csv/tsv/jsonl/json files list pictures with their captions, txt files list paths, and any
-    other file is a picture. A name that doesn't exist and has *, ? or [ is a pattern; ** goes
-    through folders.
+    csv/tsv/jsonl/json/parquet files and Flickr's caption files list pictures with their
+    captions, txt files list paths, and any other file is a picture. A name that doesn't exist
+    and has *, ? or [ is a pattern; ** goes through folders.
 
     Args:
         source: one argument of the command line.
@@ -61,8 +65,9 @@ def read(
     suffix = Path(source).suffix.lower()
     status = None if source == "-" else _stat(source)
     is_file = status is not None and modes.S_ISREG(status.st_mode)
-    if is_file and suffix in _WITH_SPLITS:
-        return _WITH_SPLITS[suffix](source, split=split)
+    listed = _list_reader(source, suffix) if is_file else None
+    if listed is not None:
+        return listed(source, split=split)
     if split is not None:
         raise BadSource(f"{printable(source)} has no splits; only tables and data sets have them")
     if source == "-":
@@ -74,10 +79,6 @@ def read(
     if not is_file:
         raise BadSource(
             f"{printable(source)} is no file or folder; to read paths from a pipe use -"
-        )
-    if suffix == ".parquet":
-        raise BadSource(
-            f"{printable(source)}: parquet isn't supported yet; export it as csv or jsonl"
         )
     if suffix == ".tar":
         return read_tar(source)
@@ -100,6 +101,13 @@ def roots(source: str) -> list[str]:
     status = _stat(source)
     folders = [source] if status is not None else _matches(source)
     return [key_of(os.path.realpath(f)) for f in folders if Path(f).is_dir() and "**" not in source]
+
+
+def _list_reader(path: str, suffix: str) -> Callable[..., _Samples] | None:
+    """Return what reads a file that lists pictures and may know splits; None for other files."""
+    if suffix in flickr.SUFFIXES and flickr.is_caption_file(path):
+        return flickr.read_flickr
+    return _WITH_SPLITS.get(suffix)
 
 
 def _stat(source: str) -> os.stat_result | None:
@@ -134,12 +142,12 @@ def _read_pattern(pattern: str, found: list[str], follow_links: bool) -> _Sample
                 yield from read_folder(name, follow_links=follow_links)
         elif "**" in pattern and any(is_junk(p) for p in path.parts[:-1] if p not in (".", "..")):
             continue
-        elif named in _WITH_SPLITS:
-            yield from _WITH_SPLITS[named](name)
+        elif (listed := _list_reader(name, named)) is not None:
+            yield from listed(name)
         elif named == ".tar":
             yield from read_tar(name)
         elif path.is_file() and (is_picture(name) or refusal(name)):
             yield from picture_beside_captions(name)
 
 
-__all__ = ["read", "roots"]
+__all__ = ["read", "read_questions", "roots"]

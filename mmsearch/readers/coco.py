@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mmsearch.errors import BadSource
 from mmsearch.readers.places import places
-from mmsearch.readers.samples import scalars
+from mmsearch.readers.samples import scalars, without_splits
 from mmsearch.types import Sample, Skipped
-from mmsearch.uris import clean, key_of, printable, uri_of
+from mmsearch.uris import clean, key_of, uri_of
 
 
 def read(
@@ -25,8 +24,7 @@ def read(
     Raises:
         BadSource: a split was asked for.
     """
-    if split is not None:
-        raise BadSource(f"{printable(path)} is a COCO file, which is one split; leave out --split")
+    without_splits(path, split, "a COCO file")
     captions: dict[Any, list[str]] = {}
     annotations = data.get("annotations")
     for note in annotations if isinstance(annotations, list) else ():

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmsearch.readers.places import places
+from mmsearch.readers.questions import Asked, broken
 from mmsearch.readers.samples import Splits, scalars
 from mmsearch.types import Sample, Skipped
 from mmsearch.uris import clean, key_of, uri_of
@@ -42,6 +43,33 @@ def read(
                 captions=_captions(image.get("sentences")),
                 extra=scalars(image, without=("filename", "filepath")),
             )
+    splits.check(path)
+
+
+def asked(
+    path: str, data: Mapping[str, Any], *, split: str | None = None
+) -> Iterator[Asked | Skipped]:
+    """Yield the questions of `data["qa"]`, which some data sets have beside the images.
+
+    Args:
+        path: the file that the data came from.
+        data: its content; each question names its picture as "filename" does.
+        split: as for `read`.
+
+    Raises:
+        BadSource: no question has this split.
+    """
+    splits = Splits(split)
+    for n, fields in enumerate(data["qa"], start=1):
+        where = f"question {n}"
+        name = fields.get("image") if isinstance(fields, dict) else None
+        if not isinstance(name, str) or not isinstance(fields.get("question"), str):
+            yield broken(path, where, "no image or no question")
+        elif splits.keeps(fields.get("split")):
+            found = fields.get("answers")
+            given = found if isinstance(found, list) else ()
+            answers = tuple(clean(a) for a in given if isinstance(a, str))
+            yield Asked(where, str(n), name, (name,), clean(fields["question"]), answers)
     splits.check(path)
 
 

@@ -8,8 +8,9 @@ from mmsearch.readers.samples import Places
 
 # As the usual archives unpack.
 FOLDERS = (
-    "images", "Images", "train2014", "val2014", "test2014", "train2017", "val2017", "test2017",
-    "flickr30k-images", "flickr30k_images", "Flicker8k_Dataset", "Flickr8k_Dataset",
+    "images", "Images", "train2014", "val2014", "test2014", "test2015", "train2017", "val2017",
+    "test2017", "VG_100K", "VG_100K_2", "flickr30k-images", "flickr30k_images", "Flicker8k_Dataset",
+    "Flickr8k_Dataset",
 )  # fmt: skip
 
 

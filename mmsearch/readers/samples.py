@@ -12,7 +12,7 @@ import os
 import re
 import stat as modes
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -193,6 +193,16 @@ class Splits:
         )
 
 
+def without_splits(path: str, split: str | None, what: str) -> None:
+    """Complain about a split where each file is one.
+
+    Raises:
+        BadSource: a split was asked for.
+    """
+    if split is not None:
+        raise BadSource(f"{printable(path)} has no splits: {what} is one; leave out --split")
+
+
 def real_path(path: str) -> str:
     """Return the absolute path with the links in its folders resolved, its own name kept.
 
@@ -221,6 +231,14 @@ def scalars(
         if finite or (isinstance(value, str) and value) or isinstance(value, int):
             meta[clean(name)] = value
     return meta
+
+
+def distinct(texts: Iterable[str]) -> list[str]:
+    """Return the texts in order, without those that differ from an earlier one in capitals only."""
+    first: dict[str, str] = {}
+    for text in texts:
+        first.setdefault(text.casefold(), text)
+    return list(first.values())
 
 
 def digest(captions: Sequence[str], extra: Mapping[str, MetaValue]) -> str:

@@ -1,4 +1,4 @@
-"""A table of pictures and texts: csv, tsv, jsonl, or the rows of a JSON list."""
+"""A table of pictures and texts: csv, tsv, jsonl, or records from elsewhere."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from mmsearch.types import Item, MetaValue, Sample, Skipped
 from mmsearch.uris import clean, key_of, printable, uri_of
 
 # The first of these columns with a value counts; capitals don't.
-PICTURE_COLUMNS = ("filepath", "file_name", "filename", "image", "path", "image_path", "url")
-TEXT_COLUMNS = ("caption", "text", "title", "description", "raw", "sentence")
+PICTURE_COLUMNS = (
+    "filepath", "file_name", "filename", "image", "path", "image_path", "image_name", "url",
+)  # fmt: skip
+TEXT_COLUMNS = ("caption", "text", "title", "description", "raw", "sentence", "comment")
 # Up to this size all rows of one picture are brought together wherever they stand; of a
 # larger table only neighbours are: held rows take about five times their size in the file.
 GROUPED_BYTES = 128 * 1024 * 1024
@@ -70,8 +72,7 @@ def read_table(path: str, *, split: str | None = None) -> Iterator[Sample | Skip
         BadSource: the file cannot be read or parsed, has neither a picture nor a text column,
             or has no such split.
     """
-    whole = _size(path) <= GROUPED_BYTES
-    yield from samples(path, records(path), split=split, whole=whole)
+    yield from samples(path, records(path), split=split, whole=is_grouped(path))
 
 
 def samples(
@@ -80,25 +81,71 @@ def samples(
     *,
     split: str | None = None,
     whole: bool = True,
+    near: Places | None = None,
 ) -> Iterator[Sample | Skipped]:
     """Yield the samples of numbered records; `read_table` says how.
+
+    Args:
+        path: the file that they come from.
+        numbered: each with its number, or the reason why it cannot be read.
+        split: as for `read_table`.
+        whole: bring all records of one picture together; otherwise only neighbours.
+        near: where the pictures are; None is the file's folder.
 
     Raises:
         BadSource: no record has a picture or a text, or the split isn't there.
     """
     path = real_path(path)
     key, uri = key_of(path), uri_of(path)
-    places = Places(str(Path(path).parent))
-    for row in _merged(_rows(path, numbered, Splits(split)), whole):
+    near = near or Places(str(Path(path).parent))
+    for row in _merged(rows(path, numbered, split=split), whole):
         mark = f"#row-{row.n}"
         if isinstance(row, BadRow):
             yield Skipped(key + mark, uri + mark, f"row {row.n}: {row.reason}")
         elif row.name:
-            yield places.sample(row.name, where=f"row {row.n}", captions=row.texts, extra=row.extra)
+            yield near.sample(row.name, where=f"row {row.n}", captions=row.texts, extra=row.extra)
         else:
             stamp = digest(row.texts, row.extra)
             item = Item(key + mark, "text", uri + mark, row.texts[0], stamp, meta=row.extra)
             yield Sample(item)
+
+
+def rows(
+    path: str,
+    numbered: Iterable[tuple[int, Mapping[str, Any] | str]],
+    *,
+    split: str | None = None,
+) -> Iterator[Row | BadRow]:
+    """Yield what each of the numbered records says, before those of one picture are merged.
+
+    Raises:
+        BadSource: no record has a picture or a text, or the split isn't there.
+    """
+    checked, n, splits = False, 0, Splits(split)
+    for n, record in numbered:
+        if isinstance(record, str):
+            yield BadRow(n, record)
+            continue
+        columns = {name.lower(): name for name in reversed(list(record))}
+        if not checked:
+            check_columns(path, list(record))
+            checked = True
+        if not splits.keeps(record.get(columns.get("split", ""))):
+            continue
+        picture, text = (
+            _filled(record, columns, PICTURE_COLUMNS),
+            _filled(record, columns, TEXT_COLUMNS),
+        )
+        name = str(record[picture]).strip().replace("\0", "") if picture else ""
+        texts = _texts(record[text]) if text else []
+        if name or texts:
+            extra = scalars(record, without=(picture, text))
+            yield Row(n, name, texts if name else [" ".join(texts)], extra)
+        else:
+            yield BadRow(n, "neither a picture nor a text")
+    if n and not checked:
+        raise BadSource(f"no line of {printable(path)} is a JSON object")
+    splits.check(path)
 
 
 def rows_by_picture(path: str) -> list[Row]:
@@ -108,11 +155,23 @@ def rows_by_picture(path: str) -> list[Row]:
         NoColumns: it has no usable column, or no row names a picture.
         BadSource: it cannot be read or parsed.
     """
-    rows = _merged(_rows(path, records(path), Splits(None)), whole=True)
-    named = [r for r in rows if isinstance(r, Row) and r.name]
+    found = _merged(rows(path, records(path)), whole=True)
+    named = [r for r in found if isinstance(r, Row) and r.name]
     if not named:
         raise NoColumns(f"no row of {printable(path)} names a picture")
     return named
+
+
+def is_grouped(path: str) -> bool:
+    """Return whether a table is small enough to bring all rows of one picture together.
+
+    Raises:
+        BadSource: it cannot be read.
+    """
+    try:
+        return Path(path).stat().st_size <= GROUPED_BYTES
+    except OSError as error:
+        raise BadSource(f"{printable(path)} cannot be read: {reason_of(error)}") from error
 
 
 def spelling(name: str) -> str:
@@ -167,10 +226,10 @@ def _csv_rows(
     csv.field_size_limit(_FIELD_CHARACTERS)
     first = next(lines, "")
     delimiter = "\t" if tab else next((c for c in ",;\t" if c in first), ",")
-    rows = csv.reader(_chained(first, lines), delimiter=delimiter)
-    header = [name.strip() for name in next(rows, [])]
-    _check_columns(path, header)
-    for n, cells in enumerate(rows, start=2):
+    lists = csv.reader(_chained(first, lines), delimiter=delimiter)
+    header = [name.strip() for name in next(lists, [])]
+    check_columns(path, header)
+    for n, cells in enumerate(lists, start=2):
         if any(cells):
             yield n, {k: _value(v) for k, v in zip(header, cells, strict=False) if k}
 
@@ -187,40 +246,10 @@ def _value(cell: str) -> str | int | float:
     return float(cell) if "." in cell else int(cell)
 
 
-def _rows(
-    path: str, numbered: Iterable[tuple[int, Mapping[str, Any] | str]], splits: Splits
-) -> Iterator[Row | BadRow]:
-    checked, n = False, 0
-    for n, record in numbered:
-        if isinstance(record, str):
-            yield BadRow(n, record)
-            continue
-        columns = {name.lower(): name for name in reversed(list(record))}
-        if not checked:
-            _check_columns(path, list(record))
-            checked = True
-        if not splits.keeps(record.get(columns.get("split", ""))):
-            continue
-        picture, text = (
-            _filled(record, columns, PICTURE_COLUMNS),
-            _filled(record, columns, TEXT_COLUMNS),
-        )
-        name = str(record[picture]).strip().replace("\0", "") if picture else ""
-        texts = _texts(record[text]) if text else []
-        if name or texts:
-            extra = scalars(record, without=(picture, text))
-            yield Row(n, name, texts if name else [" ".join(texts)], extra)
-        else:
-            yield BadRow(n, "neither a picture nor a text")
-    if n and not checked:
-        raise BadSource(f"no line of {printable(path)} is a JSON object")
-    splits.check(path)
-
-
-def _merged(rows: Iterable[Row | BadRow], whole: bool) -> Iterator[Row | BadRow]:
+def _merged(found: Iterable[Row | BadRow], whole: bool) -> Iterator[Row | BadRow]:
     """Yield rows with those of one picture made one; with whole=False only neighbours."""
     pending: dict[str | int, Row] = {}
-    for row in rows:
+    for row in found:
         if isinstance(row, BadRow):
             yield row
             continue
@@ -253,17 +282,15 @@ def _texts(value: Any) -> list[str]:
     return [text for part in parts if (text := clean(str(part)))]
 
 
-def _check_columns(path: str, header: Sequence[str]) -> None:
+def check_columns(path: str, header: Sequence[str]) -> None:
+    """Complain about a table of which no column is known.
+
+    Raises:
+        NoColumns: nothing in it can be a picture or a text.
+    """
     if not {name.lower() for name in header} & {*PICTURE_COLUMNS, *TEXT_COLUMNS}:
         found = ", ".join(header[:20]) or "none"
         raise NoColumns(
             f"{printable(path)} has no column for pictures ({', '.join(PICTURE_COLUMNS)}) "
             f"or texts ({', '.join(TEXT_COLUMNS)}); found: {printable(found)}"
         )
-
-
-def _size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except OSError as error:
-        raise BadSource(f"{printable(path)} cannot be read: {reason_of(error)}") from error

@@ -88,7 +88,7 @@ def test_coco_captions_find_their_pictures_in_the_usual_folders(tmp_path, folder
 
 def test_a_coco_file_is_one_split(tmp_path):
     path = write(pictures(tmp_path) / "c.json", COCO)
-    with pytest.raises(BadSource, match="one split"):
+    with pytest.raises(BadSource, match="a COCO file is one"):
         captions(path, split="val")
     first = next(iter(read_dataset(path)))
     assert isinstance(first, Sample)

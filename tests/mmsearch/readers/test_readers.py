@@ -85,11 +85,9 @@ def test_a_refused_format_named_by_the_user_says_why(here):
         ("nowhere", "no such file or folder: nowhere"),
         ("a\0b", "no such file or folder: a\\\\x00b"),
         ("nothing-*.jpg", r"nothing matches nothing-\*.jpg"),
-        ("t.parquet", "parquet isn't supported yet"),
     ],
 )
 def test_what_cannot_be_read_is_a_bad_source_at_once(here, source, message):
-    (here / "t.parquet").write_text("PAR1")
     with pytest.raises(BadSource, match=message):
         read(source)
 
