@@ -73,8 +73,20 @@ def _slice(axes: Any, report: dict[str, Any], name: str) -> None:
     else:
         _scatter(axes, report, lambda row: row["values"][name])
         if axis["log"]:
-            axes.set_xscale("log")
+            _log_scale(axes, axis["low"], axis["high"])
     axes.set_xlabel(name)
+
+
+def _log_scale(axes: Any, low: float, high: float) -> None:
+    """Label the decades of a wide range, 1, 2 and 5 of a narrow one: more would overlap."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.set_xlim(low / 1.2, high * 1.2)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if high / low <= 100:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def _scatter(axes: Any, report: dict[str, Any], place: Any) -> None:
