@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
@@ -179,5 +180,6 @@ def _without_effect(space: Space, config: TrainConfig) -> dict[str, str]:
 
 
 def as_json(space: Space) -> dict[str, Any]:
-    """Return the space as JSON values."""
-    return {name: asdict(axis) for name, axis in space.items()}
+    """Return the space as JSON values, alike to what is read back from a file."""
+    found: dict[str, Any] = json.loads(json.dumps({n: asdict(axis) for n, axis in space.items()}))
+    return found

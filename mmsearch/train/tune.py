@@ -294,8 +294,12 @@ def _claim(search: Search, identity: str) -> None:
         axes = [n for n in {**space, **found["space"]} if space.get(n) != found["space"].get(n)]
         return [*names, *(f"the space of {name}" for name in axes)]
 
-    facts = {"identity": identity, "config": job.config.as_dict(), "base": job.base}
-    facts["space"] = json.loads(json.dumps(space))
+    facts = {
+        "identity": identity,
+        "config": job.config.as_dict(),
+        "base": job.base,
+        "space": space,
+    }
     forget = (RUN, STUDY, f"{STUDY}-journal", *RESULTS) if job.restart else ()
     claim_folder(job.out / RUN, facts, what="search", changed=changed, forget=forget)
 

@@ -242,6 +242,19 @@ def test_a_search_is_drawn_with_pruned_and_infeasible_trials(tmp_path):
         assert (tmp_path / "tune.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_command_line_searches_what_is_not_given_and_prints_the_report(tmp_path, capsys):
+    data, out = str(blobs(tmp_path / "data")), str(tmp_path / "out")
+    words = ["tune", data, "--base", "toy", "--out", out, "--trials", "1", "--epochs", "1"]
+    words += ["--lr", "0.01", "--batch-size", "16", "--space", "dropout=off", "--threads", "1"]
+    code = cli.main([*words, "--format", "json"], standalone_mode=False)
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert set(report["space"]) == {"head_lr", "layer_decay", "weight_decay", "temperature"}
+    assert code == (0 if report["best"] else 1)
+    assert "trial 1/1: head_lr" in printed.err
+    assert (tmp_path / "out" / "tune.md").read_text().startswith(f"# toy on {data}: 1 trials")
+
+
 def test_the_command_of_the_best_trial_is_understood_by_train_and_trains_alike(tmp_path):
     from mmsearch.train import run
 
