@@ -36,6 +36,7 @@ COMMANDS = {
     "models": ("models", "List models, or tell about one."),
     "eval": ("evaluate", "Measure how good the search is."),
     "train": ("train", "Train a model on your own pairs of pictures and texts."),
+    "tune": ("tune", "Find the rates and sizes that suit your pairs."),
     "doctor": ("doctor", "Check this installation."),
     "demo": ("demo", "Index free pictures and ask a few questions."),
 }

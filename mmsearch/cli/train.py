@@ -130,12 +130,14 @@ def train_command(pairs: tuple[str, ...], base: str, out: Path, **options: Any) 
     command goes on where an interrupted run was.
     """
     format_, quiet = options.pop("format_"), options.pop("quiet")
-    job, leave, world = _job(pairs, base, out, options)
+    job = build_job(pairs, base, out, options, what="mmsearch train")
     from mmsearch.train.run import train
+    from mmsearch.train.world import join, leave
 
+    world = join()
     try:
         say = (lambda _: None) if quiet or not world.leads else note
-        report = train(job, world=world, say=say, progress=_progress(quiet or not world.leads))
+        report = train(job, world=world, say=say, progress=step_progress(quiet or not world.leads))
     finally:
         leave()
     if report is None:
@@ -151,9 +153,15 @@ def train_command(pairs: tuple[str, ...], base: str, out: Path, **options: Any) 
     return REFUSED
 
 
-def _job(
-    pairs: tuple[str, ...], base: str, out: Path, options: dict[str, Any]
-) -> tuple[Any, Any, Any]:
+def build_job(
+    pairs: tuple[str, ...], base: str, out: Path, options: dict[str, Any], *, what: str
+) -> Any:
+    """Return the Job that the options say, its pairs read.
+
+    Raises:
+        BadSource: a value is out of its range, or the pairs cannot be read.
+        MissingExtra: torch is not installed; `what` is the command that needs it.
+    """
     from mmsearch.errors import MissingExtra
     from mmsearch.train.config import TrainConfig
     from mmsearch.train.pairs import train_and_heldout
@@ -174,11 +182,10 @@ def _job(
     )
     general = _general(taken["general"], config)
     try:
-        from mmsearch.train.run import Job
-        from mmsearch.train.world import join, leave
+        from mmsearch.train.attempt import Job
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"mmsearch train ({error.name})", "train") from error
-    job = Job(
+        raise MissingExtra(f"{what} ({error.name})", "train") from error
+    return Job(
         base=base,
         out=out,
         train=train,
@@ -191,7 +198,6 @@ def _job(
         device=taken["device"],
         threads=taken["threads"],
     )
-    return job, leave, join()
 
 
 def _general(source: str | None, config: Any) -> Any:
@@ -205,7 +211,7 @@ def _general(source: str | None, config: Any) -> Any:
     return found.limited(config.general_limit, config.seed)
 
 
-def _progress(quiet: bool) -> Any:
+def step_progress(quiet: bool) -> Any:
     if quiet or not is_terminal():
         return None
 

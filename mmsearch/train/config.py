@@ -96,9 +96,10 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise BadSource(f"{name} is {value}, it must be above 0")
-        for name in ("label_smoothing", "warmup", "ema", "heldout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise BadSource(f"{name} is {getattr(self, name)}, it must be from 0 to below 1")
+        for name in ("label_smoothing", "warmup", "ema", "heldout", "dropout"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise BadSource(f"{name} is {value}, it must be from 0 to below 1")
         if self.batch_size < 2:
             raise BadSource("batch_size is 1: a contrastive loss compares pairs, it needs 2")
 

@@ -96,7 +96,12 @@ def train_mode(module: nn.Module) -> None:
 
 def set_dropout(module: nn.Module, rate: float) -> None:
     """Set the rate of the heads' dropout layers; of all, where the heads have none."""
+    for layer in dropout_layers(module):
+        layer.p = rate
+
+
+def dropout_layers(module: nn.Module) -> list[nn.Dropout]:
+    """Return the layers that `set_dropout` sets."""
     layers = {n: m for n, m in module.named_modules() if isinstance(m, nn.Dropout)}
     heads = {n: m for n, m in layers.items() if "head" in n.partition(".")[0]}
-    for layer in (heads or layers).values():
-        layer.p = rate
+    return list((heads or layers).values())

@@ -162,7 +162,7 @@ class Trainer:
 
     def step(self, batch: Batch) -> float:
         """Take one step on this process's share of a batch; return the loss of all of it."""
-        torch.manual_seed(_mixed(self.config.seed, self.at.step, self.world.rank))  # dropout
+        torch.manual_seed(mixed(self.config.seed, self.at.step, self.world.rank))  # dropout
         set_rates(self.optimizer, rate_at(self.at.step, self.steps, self.config.warmup))
         self.optimizer.zero_grad()
         captions, group_ids = (
@@ -194,7 +194,7 @@ class Trainer:
     def _language(self, parts: list[Batch], n: int) -> float:
         if self.words is None or self.model.language is None:
             return 0.0
-        seed = _mixed(self.config.seed, self.at.step, self.world.rank)
+        seed = mixed(self.config.seed, self.at.step, self.world.rank)
         generator = torch.Generator().manual_seed(seed)
         total = 0.0
         for part in parts:
@@ -210,7 +210,7 @@ class Trainer:
         every = self.config.hard_negatives
         if self.at.order_epoch == epoch and self.at.order is not None:
             return self.at.order
-        seed = _mixed(self.config.seed, epoch)
+        seed = mixed(self.config.seed, epoch)
         order = epoch_order(len(self.pairs), seed=self.config.seed, epoch=epoch)
         if every and epoch and epoch % every == 0:
             # Every process mines alike: it has the same weights.
@@ -342,7 +342,7 @@ def _word_head(model: Trainable, config: TrainConfig) -> WordHead | None:
     return head
 
 
-def _mixed(*numbers: int) -> int:
+def mixed(*numbers: int) -> int:
     """Return one seed from several numbers."""
     seed = 0
     for number in numbers:

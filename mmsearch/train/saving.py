@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -85,3 +85,43 @@ def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
     shutil.rmtree(path, ignore_errors=True)
     part.rename(path)
     sync_folder(path.parent)
+
+
+def claim_folder(
+    marker: Path,
+    facts: dict[str, Any],
+    *,
+    what: str,
+    changed: Callable[[dict[str, Any]], Sequence[str]],
+    forget: Sequence[str] = (),
+) -> None:
+    """Make a folder a run's own, or see that it is: a JSON file in it says whose it is.
+
+    Args:
+        marker: that file.
+        facts: what to write; "identity" must be equal for a run to go on.
+        what: the sort of run, for the messages.
+        changed: names the settings in which the facts found differ.
+        forget: files beside the marker to remove before, if there is a marker.
+
+    Raises:
+        BadSource: the folder holds another run, or other things.
+        OSError: it cannot be written.
+    """
+    folder = marker.parent
+    if marker.exists() and forget:
+        for name in forget:
+            (folder / name).unlink(missing_ok=True)
+    elif marker.exists():
+        found = json.loads(marker.read_text(encoding="utf-8"))
+        if found["identity"] != facts["identity"]:
+            names = ", ".join(changed(found)) or "the base or the pairs"
+            raise BadSource(
+                f"{folder} holds a {what} of other settings ({names}); give another --out, or "
+                "--restart to forget it"
+            )
+        return
+    elif folder.exists() and any(folder.iterdir()):
+        raise BadSource(f"{folder} is not empty and holds no {what}; give another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(marker, facts)

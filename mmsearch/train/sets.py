@@ -24,9 +24,14 @@ class Measured:
         return self.heldout.hit_rate(self.k), general
 
     def __str__(self) -> str:
-        heldout, general = self.scores()
-        rest = "" if general is None else f", general {general:.1f}"
-        return f"text->image R@{self.k} held-out {heldout:.1f}{rest}"
+        return told(self.scores(), self.k)
+
+
+def told(scores: tuple[float, float | None], k: int) -> str:
+    """Return text->image R@k of the held-out and the general set, for people."""
+    heldout, general = scores
+    rest = "" if general is None else f", general {general:.1f}"
+    return f"text->image R@{k} held-out {heldout:.1f}{rest}"
 
 
 @dataclass(frozen=True, slots=True)
