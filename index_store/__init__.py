@@ -6,7 +6,19 @@ It knows no model, no picture and no network. Start at `Store.open`.
 from index_store.collection import Collection
 from index_store.errors import StoreError
 from index_store.store import Store
-from index_store.types import AddReport, Failure, Item, Match, Problem, Space, Stamp, Stats
+from index_store.types import (
+    AddReport,
+    Failure,
+    Item,
+    Match,
+    OptimizeReport,
+    Problem,
+    Space,
+    Stamp,
+    Stats,
+    Target,
+    Trial,
+)
 from index_store.where import AllOf, AnyOf, Compare, Contains, Exists, Glob, In, Not, Prefix, Where
 
 __all__ = [
@@ -23,6 +35,7 @@ __all__ = [
     "Item",
     "Match",
     "Not",
+    "OptimizeReport",
     "Prefix",
     "Problem",
     "Space",
@@ -30,5 +43,7 @@ __all__ = [
     "Stats",
     "Store",
     "StoreError",
+    "Target",
+    "Trial",
     "Where",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,13 +12,16 @@ import numpy as np
 
 from index_store import ann
 from index_store.errors import StoreCorrupt
-from index_store.scan import Mask, Part, Positions, Scores, merge, rescore, scan
+from index_store.recipe import Recipe, parse
+from index_store.scan import Mask, Part, Positions, Scores, decode, merge, rescore, scan
 from index_store.segment import Segment
 from index_store.types import Kind, Vectors
 
 VECTORS = "vec"
 INDEXES = "idx"
 WARM_BYTES = 512 << 20
+# Rows that pass a filter: up to here looking at each of them is fast, and loses nothing.
+FEW, FEW_OF_MANY = 20_000, 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,11 @@ class IndexFile:
     path: Path
     size: int
     blake2b: str
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """How to ask it; None if this version cannot."""
+        return parse(self.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +66,56 @@ class Shelf:
     ) -> list[tuple[Positions, Scores]]:
         """Return the `want` best positions and exact scores for each query.
 
-        With an index, the candidates are `effort` (or more, for a large `want`): the same
-        number for small and middling `want`, so that a shorter answer is the start of a
-        longer one.
+        Under a filter: few rows that pass are all scored; else the index looks for them. If it
+        finds far fewer than without a filter (what passes lies far from the query), all that
+        pass are scored after all, so that nothing is lost in silence.
         """
         file = self.index_file
-        candidates = max(effort, want) if effort else max(ann.CANDIDATES, 4 * want)
-        few = allowed is not None and self._few(int(np.count_nonzero(allowed)))
-        if file is None or self.index is None or few or candidates * 2 >= self.slots:
+        recipe = file.recipe if file else None
+        if file is None or recipe is None or self.index is None:
             return scan(self.parts, queries, want, allowed)
-        late_parts = [p.since(file.upto) for p in self.parts]
-        newer = scan(late_parts, queries, want, allowed)
+        candidates, probes = recipe.asked(want, effort)
+        needed = candidates
+        if allowed is not None:
+            passing = int(np.count_nonzero(allowed))
+            if passing <= FEW or passing <= min(self.slots // 10, FEW_OF_MANY):
+                return scan(self.parts, queries, want, allowed)
+            if not recipe.selects:
+                candidates = math.ceil(candidates * self.slots / passing)
+        if candidates * 2 >= self.slots:
+            return scan(self.parts, queries, want, allowed)
+        within = allowed[file.base : file.upto] if allowed is not None and recipe.selects else None
+        newer = scan([p.since(file.upto) for p in self.parts], queries, want, allowed)
         answers = []
         for query, found, late in zip(
-            queries, self.index.search(queries, candidates), newer, strict=True
+            queries, self.index.search(queries, candidates, probes, within), newer, strict=True
         ):
-            positions = found + file.base
+            early = found + file.base
             if allowed is not None:
-                positions = positions[allowed[positions]]
-            early = np.sort(positions)
+                early = early[allowed[early]]
+                if len(early) < needed // 2:
+                    answers += scan(self.parts, query[None], want, allowed)
+                    continue
+            early = np.sort(early)
             empty = early[:0], np.empty(0, np.float32)
             exact = merge(empty, (early, rescore(self.parts, query, early)), want)
             answers.append(merge(exact, late, want))
         return answers
+
+    def vector(self, position: int, crc: object) -> Vectors:
+        """Return one stored vector, compared with its checksum.
+
+        Raises:
+            StoreCorrupt: it is not what was written, or not there.
+        """
+        for part, segment in zip(self.parts, self.segments, strict=True):
+            if part.base <= position < part.base + len(part.rows):
+                row = part.rows[position - part.base]
+                if zlib.crc32(row.tobytes()) == crc:
+                    vector: Vectors = decode(row)
+                    return vector
+                raise StoreCorrupt(segment.path, f"the vector at position {position} has changed")
+        raise StoreCorrupt(Path(VECTORS), f"the vector at position {position} is missing")
 
     def warmed(self) -> Shelf:
         """Return the shelf with its vectors decoded in memory, if that is not too much.
@@ -90,11 +127,6 @@ class Shelf:
         if size > WARM_BYTES or all(part.floats is not None for part in self.parts):
             return self
         return replace(self, parts=tuple(part.decoded() for part in self.parts))
-
-    def _few(self, passing: int) -> bool:
-        # Where few rows pass a filter, an approximate index loses most of its recall in
-        # silence, and looking at each of the few is fast.
-        return passing <= 20_000 or passing <= self.slots // 10
 
 
 def read_segments(
@@ -145,7 +177,7 @@ def load_shelf(
 
 def _load_index(file: IndexFile | None) -> ann.AnnIndex | None:
     """Return the index; None, and so exact search, if its file is gone or damaged."""
-    if file is None or file.type != ann.TYPE:
+    if file is None or file.recipe is None:
         return None
     try:
         return ann.load(file.path, file.size, file.blake2b)
