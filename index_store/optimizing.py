@@ -253,7 +253,8 @@ def _judged(
         times.append(1_000 * (time.perf_counter() - start))
         if queries.own is not None:
             found = found[found != queries.own[n]]
-        shares.append(len(np.intersect1d(found[:K], wanted)) / max(len(wanted), 1))
+        hits = len(np.intersect1d(found[:K], wanted))
+        shares.append(hits / len(wanted) if len(wanted) else 1.0)
     p50, p99 = np.percentile(times, [50, 99])
     dim = queries.vectors.shape[1]
     trial = Trial(recipe.text, float(np.mean(shares)), float(p50), float(p99),

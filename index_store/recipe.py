@@ -69,8 +69,10 @@ class Recipe:
         return replace(self, recall=target.recall, ms=float(target.max_latency_ms or 0),
                        ram=target.max_ram or 0)  # fmt: skip
 
-    def asked(self, want: int, effort: int | None = None) -> tuple[int, int]:
+    def asked(self, want: int, effort: int | None = None, passing: float = 1.0) -> tuple[int, int]:
         """Return how many candidates and probes a call for the `want` best gets.
+
+        `passing`: the part of the rows that pass a filter. The fewer, the more is looked at.
 
         The same for small and middling `want`, in doubling steps beyond, so that a shorter
         answer is the start of a longer one.
@@ -81,12 +83,13 @@ class Recipe:
             candidates = self.candidates
             while candidates < 4 * want:
                 candidates *= 2
+        named = candidates if self.selects else math.ceil(candidates / passing)
         if not self.probes:
-            return candidates, 0
-        probes = math.ceil(self.probes * candidates / self.candidates)
+            return named, 0
+        probes = math.ceil(self.probes * candidates / self.candidates / passing)
         if self.lists:
-            return candidates, min(max(probes, 1), self.lists)
-        return candidates, max(probes, candidates)
+            return named, min(max(probes, 1), self.lists)
+        return named, max(probes, named)
 
     def bytes_for(self, n: int, dim: int) -> int:
         """Return about how large the index over n rows is."""
@@ -96,7 +99,8 @@ class Recipe:
             "ivf-sq8": dim + 8, "ivf-flat": 2 * dim + 8,
             "hnsw-sq8": dim + 8 * NEIGHBOURS + 16, "hnsw-flat": 2 * dim + 8 * NEIGHBOURS + 16,
         }[self.kind]  # fmt: skip
-        return int(n * code) + self.lists * dim * 4
+        codebooks = {"pq4fs": 16, "ivf-pq4fs": 16, "ivf-pq8": 256}.get(self.kind, 0)
+        return int(n * code) + (self.lists + codebooks) * dim * 4
 
     def train_rows(self) -> int:
         """Return how many rows to train on: faiss wants 39 for each list."""

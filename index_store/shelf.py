@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import zlib
 from dataclasses import dataclass, replace
@@ -75,13 +74,12 @@ class Shelf:
         if file is None or recipe is None or self.index is None:
             return scan(self.parts, queries, want, allowed)
         candidates, probes = recipe.asked(want, effort)
-        needed = candidates
+        needed = candidates if recipe.selects else candidates // 2
         if allowed is not None:
             passing = int(np.count_nonzero(allowed))
             if passing <= FEW or passing <= min(self.slots // 10, FEW_OF_MANY):
                 return scan(self.parts, queries, want, allowed)
-            if not recipe.selects:
-                candidates = math.ceil(candidates * self.slots / passing)
+            candidates, probes = recipe.asked(want, effort, passing / self.slots)
         if candidates * 2 >= self.slots:
             return scan(self.parts, queries, want, allowed)
         within = allowed[file.base : file.upto] if allowed is not None and recipe.selects else None
@@ -93,7 +91,7 @@ class Shelf:
             early = found + file.base
             if allowed is not None:
                 early = early[allowed[early]]
-                if len(early) < needed // 2:
+                if len(early) < needed:
                     answers += scan(self.parts, query[None], want, allowed)
                     continue
             early = np.sort(early)
