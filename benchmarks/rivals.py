@@ -112,6 +112,8 @@ def sqlite_vec(rows: np.ndarray, folder: Path) -> Found:
 
     path = folder / "sqlite-vec.db"
     db = sqlite3.connect(path, check_same_thread=False)
+    if not hasattr(db, "enable_load_extension"):
+        raise ImportError("the sqlite3 of this Python cannot load extensions")
     db.enable_load_extension(True)
     v.load(db)
     start = time.perf_counter()

@@ -85,9 +85,9 @@ class AnnIndex:
 def build(recipe: Recipe, rows: Iterable[Halves], sample: Halves, dim: int) -> AnnIndex:
     """Train on `sample` and add `rows` (blocks of any length) in order."""
     index = _empty(recipe, dim)
-    for part in (index, getattr(index, "pq", None)):
-        if hasattr(part, "cp"):
-            part.cp.min_points_per_centroid = 1  # else faiss warns on stderr
+    for clustered in (index, getattr(index, "pq", None)):
+        if clustering := getattr(clustered, "cp", None):
+            clustering.min_points_per_centroid = 1  # else faiss warns on stderr
     index.train(decode(sample))
     for block in rows:
         for start in range(0, len(block), _CHUNK):

@@ -66,8 +66,8 @@ class Shelf:
         """Return the `want` best positions and exact scores for each query.
 
         Under a filter: few rows that pass are all scored; else the index looks for them. If it
-        finds far fewer than without a filter (what passes lies far from the query), all that
-        pass are scored after all, so that nothing is lost in silence.
+        finds too few (what passes lies far from the query), all that pass are scored after
+        all, so that nothing is lost in silence.
         """
         file = self.index_file
         recipe = file.recipe if file else None
@@ -118,7 +118,7 @@ class Shelf:
     def warmed(self) -> Shelf:
         """Return the shelf with its vectors decoded in memory, if that is not too much.
 
-        A single query reads them from the file, at 1 ns a number; a process that asks again
+        A single query reads them from the file and converts them; a process that asks again
         need not pay that again.
         """
         size = sum(part.rows.size * 4 for part in self.parts)

@@ -23,18 +23,14 @@ UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 COLUMNS = ("recipe", "recall@10", "p50 ms", "p99 ms", "MB", "B/vector", "build s", "")
 
 
-class Size(click.ParamType):
-    """Bytes, as people write them: 500M, 2G, 1.5GB; a unit is a power of 1,024."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", str(value).strip().lower())
-        if not found or not float(found[1]):
-            self.fail(f"{value!r} is no size; write 500M, 2G or 1.5GB", param, ctx)
-        return int(float(found[1]) * UNITS[found[2]])
+def _bytes(_ctx: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    """Return a size as people write it, 500M, 2G or 1.5GB, in bytes; units are powers of 1,024."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", value.strip().lower())
+    if not found or not float(found[1]):
+        raise click.BadParameter(f"{value!r} is no size; write 500M, 2G or 1.5GB")
+    return int(float(found[1]) * UNITS[found[2]])
 
 
 @click.command("optimize", short_help="Choose, measure and build the index that searches use.")
@@ -43,7 +39,7 @@ class Size(click.ParamType):
               help="Part of the 10 best, by exact search, that must be found.")  # fmt: skip
 @click.option("--max-latency-ms", type=click.FloatRange(min=0, min_open=True), metavar="MS",
               help="Median time of one query, without the model.")  # fmt: skip
-@click.option("--max-ram", type=Size(), metavar="SIZE",
+@click.option("--max-ram", callback=_bytes, metavar="SIZE",
               help="Memory for the index, as in 500M or 2G.")  # fmt: skip
 @click.option("--kind", type=click.Choice(["image", "text"]), default="image", show_default=True,
               help="What is searched: pictures, or texts.")  # fmt: skip
