@@ -204,7 +204,7 @@ class Collection:
             out = np.empty((len(keys), self.space.dim), np.float32)
             for n, key in enumerate(keys):
                 kind, pos, crc = found[key]
-                out[n] = self._shelf(connection, kind).vector(pos, crc)
+                out[n] = self._shelf(connection, kind).row(pos, crc)
         return out
 
     def count(self, kind: Kind | None = None, where: Where | None = None) -> int:
@@ -377,7 +377,7 @@ class Collection:
         matches: list[Match] = []
         for pos, score in zip(best[0].tolist(), best[1].tolist(), strict=True):
             if pos in live and len(matches) < k:
-                shelf.vector(pos, live[pos][8])
+                shelf.row(pos, live[pos][8])
                 # Rounding to float16 can make a cosine 1.00004.
                 score = min(max(score, -1.0), 1.0)
                 matches.append(Match(rows.to_item(live[pos], self._path), score))

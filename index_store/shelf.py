@@ -12,15 +12,16 @@ import numpy as np
 from index_store import ann
 from index_store.errors import StoreCorrupt
 from index_store.recipe import Recipe, parse
-from index_store.scan import Mask, Part, Positions, Scores, decode, merge, rescore, scan
-from index_store.segment import Segment
+from index_store.scan import Mask, Part, Positions, Scores, merge, rescore, scan
+from index_store.segment import Halves, Segment
 from index_store.types import Kind, Vectors
 
 VECTORS = "vec"
 INDEXES = "idx"
 WARM_BYTES = 512 << 20
-# Rows that pass a filter: up to here looking at each of them is fast, and loses nothing.
-FEW, FEW_OF_MANY = 20_000, 100_000
+# Rows that pass a filter: up to here looking at each of them is fast, and loses nothing. So it
+# is for a small part of a large collection, where an index finds little of what passes.
+FEW, FEW_OF_MANY = 5_000, 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ class Shelf:
         needed = candidates if recipe.selects else candidates // 2
         if allowed is not None:
             passing = int(np.count_nonzero(allowed))
-            if passing <= FEW or passing <= min(self.slots // 10, FEW_OF_MANY):
+            part = self.slots // (10 if recipe.selects else 32)
+            if passing <= FEW or passing <= min(part, FEW_OF_MANY):
                 return scan(self.parts, queries, want, allowed)
             candidates, probes = recipe.asked(want, effort, passing / self.slots)
         if candidates * 2 >= self.slots:
@@ -100,18 +102,17 @@ class Shelf:
             answers.append(merge(exact, late, want))
         return answers
 
-    def vector(self, position: int, crc: object) -> Vectors:
-        """Return one stored vector, compared with its checksum.
+    def row(self, position: int, crc: object) -> Halves:
+        """Return one stored vector as it is stored, compared with its checksum.
 
         Raises:
             StoreCorrupt: it is not what was written, or not there.
         """
         for part, segment in zip(self.parts, self.segments, strict=True):
             if part.base <= position < part.base + len(part.rows):
-                row = part.rows[position - part.base]
+                row: Halves = part.rows[position - part.base]
                 if zlib.crc32(row.tobytes()) == crc:
-                    vector: Vectors = decode(row)
-                    return vector
+                    return row
                 raise StoreCorrupt(segment.path, f"the vector at position {position} has changed")
         raise StoreCorrupt(Path(VECTORS), f"the vector at position {position} is missing")
 
@@ -167,7 +168,8 @@ def load_shelf(
     """
     segments = read_segments(connection, collection, kind, dim, store)
     opened = dict(zip(older.segments, older.parts, strict=True)) if older else {}
-    parts = tuple(opened.get(s) or Part(s.base, s.open()) for s in segments)
+    # As a plain array: numpy's memmap costs microseconds for every row taken from it.
+    parts = tuple(opened.get(s) or Part(s.base, np.asarray(s.open())) for s in segments)
     file = read_index_file(connection, collection, kind, store)
     index = older.index if older and older.index_file == file else _load_index(file)
     return Shelf(seq, segments, parts, file, index)
