@@ -12,10 +12,13 @@ from index_store.types import (
     Failure,
     Item,
     Match,
+    OptimizeReport,
     Problem,
     Space,
     Stamp,
     Stats,
+    Target,
+    Trial,
 )
 from index_store.where import AllOf, AnyOf, Compare, Contains, Exists, Glob, In, Not, Prefix, Where
 
@@ -34,6 +37,7 @@ __all__ = [
     "Item",
     "Match",
     "Not",
+    "OptimizeReport",
     "Prefix",
     "Problem",
     "Space",
@@ -41,5 +45,7 @@ __all__ = [
     "Stats",
     "Store",
     "StoreError",
+    "Target",
+    "Trial",
     "Where",
 ]

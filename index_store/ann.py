@@ -1,14 +1,16 @@
 """Approximate indexes: the one place that imports faiss.
 
-Today one type, "pq4fs": flat 4-bit product quantisation with fast scan (Quicker ADC,
-arXiv:1812.09162), dim / 4 sub-quantisers; its candidates are re-scored from the stored
-vectors. A text query on picture vectors needs many candidates, being far from all of them;
-this type loses the least there (see docs/architecture.md).
+Every kind only names candidates, which are scored again from the stored vectors. What they are:
+"pq4fs" 4-bit product quantisation with fast scan (Quicker ADC, arXiv:1812.09162), "rabitq"
+one bit a dimension (arXiv:2405.12497), "ivf-*" inverted files over these or over 8-bit, float16
+or 8-bit PQ codes, "hnsw-*" graphs (arXiv:1603.09320) over 8-bit or float16 codes. "flat" is
+float16, which is what is stored, so nothing is lost by it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,18 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from index_store.errors import StoreCorrupt
+from index_store.recipe import NEIGHBOURS, Recipe
+from index_store.scan import Mask, decode
 from index_store.segment import Halves
 from index_store.types import Vectors
 
-TYPE = "pq4fs"
-THRESHOLD = 200_000  # rows; below, an exact scan of the file is fast enough
-CANDIDATES = 1_024  # re-scored for one query, unless `effort` says otherwise
-TRAIN_ROWS = 65_536
 _CHUNK = 65_536
 
 
 class AnnIndex:
-    """A trained index over rows 0 .. n - 1."""
+    """A trained index over rows 0 .. n - 1. What the effort is comes with every call."""
 
     def __init__(self, index: Any) -> None:
         self._index = index
@@ -36,9 +36,18 @@ class AnnIndex:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
-    def search(self, queries: Vectors, candidates: int) -> list[npt.NDArray[np.int64]]:
-        """Return, for each query, the row numbers of its best candidates, in no order."""
-        _, found = self._index.search(queries, min(candidates, len(self)))
+    def search(
+        self, queries: Vectors, candidates: int, probes: int = 0, allowed: Mask | None = None
+    ) -> list[npt.NDArray[np.int64]]:
+        """Return, for each query, the row numbers of its candidates, the best first by the
+        index's own rough scores.
+
+        Args:
+            probes: lists to visit, or the breadth in a graph; see `Recipe`.
+            allowed: (n,); only where `Recipe.selects`.
+        """
+        params = self._parameters(probes, allowed)
+        _, found = self._index.search(queries, min(candidates, len(self)), params=params)
         return [row[row >= 0] for row in found]
 
     def save(self, path: Path) -> tuple[int, str]:
@@ -47,8 +56,7 @@ class AnnIndex:
         Not `faiss.write_index`: when the disk is full it reports success and leaves a
         truncated file.
         """
-        import faiss
-
+        faiss = _faiss()
         digest, size = hashlib.blake2b(digest_size=32), 0
         with path.open("xb") as file:
 
@@ -59,39 +67,85 @@ class AnnIndex:
                 size += len(data)
                 return len(data)
 
-            faiss.write_index(self._index, faiss.PyCallbackIOWriter(write))  # type: ignore[attr-defined]
+            faiss.write_index(self._index, faiss.PyCallbackIOWriter(write))
         return size, digest.hexdigest()
 
+    def _parameters(self, probes: int, allowed: Mask | None) -> Any:
+        faiss = _faiss()
+        selector = None
+        if allowed is not None:
+            selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        if isinstance(self._index, faiss.IndexIVF):
+            return faiss.SearchParametersIVF(nprobe=max(probes, 1), sel=selector)
+        if isinstance(self._index, faiss.IndexHNSW):
+            return faiss.SearchParametersHNSW(efSearch=max(probes, 1), sel=selector)
+        return None
 
-def build(rows: Iterable[Halves], sample: Halves, dim: int) -> AnnIndex:
+
+def build(recipe: Recipe, rows: Iterable[Halves], sample: Halves, dim: int) -> AnnIndex:
     """Train on `sample` and add `rows` (blocks of any length) in order."""
-    import faiss
-
-    index = faiss.IndexPQFastScan(dim, _sub_quantizers(dim), 4, faiss.METRIC_INNER_PRODUCT)
-    index.train(sample.astype(np.float32))
+    index = _empty(recipe, dim)
+    for clustered in (index, getattr(index, "pq", None)):
+        if clustering := getattr(clustered, "cp", None):
+            clustering.min_points_per_centroid = 1  # else faiss warns on stderr
+    index.train(decode(sample))
     for block in rows:
         for start in range(0, len(block), _CHUNK):
-            index.add(block[start : start + _CHUNK].astype(np.float32))
+            index.add(decode(block[start : start + _CHUNK]))
     return AnnIndex(index)
 
 
 def load(path: Path, size: int, blake2b: str) -> AnnIndex:
-    """Read a published index.
+    """Open a published index by memory map.
 
-    faiss loads 14 % of damaged files without complaint, so the hash is compared first.
+    faiss loads 14 % of damaged files without complaint and then loses hits in silence, so the
+    whole file is hashed first, once a process. That reads it into the page cache, where the map
+    finds it.
 
     Raises:
         FileNotFoundError: it was retired meanwhile.
-        StoreCorrupt: the bytes are not those that were published.
+        StoreCorrupt: the bytes are not those that were published, or faiss cannot read them.
     """
+    with path.open("rb") as file:
+        whole = os.fstat(file.fileno()).st_size == size
+        found = whole and hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32))
+    if not found or found.hexdigest() != blake2b:
+        raise StoreCorrupt(path, "the index file has changed since it was published")
+    try:
+        return AnnIndex(_open(path))
+    except RuntimeError as error:
+        raise StoreCorrupt(path, "this version of faiss cannot read the index file") from error
+
+
+def _open(path: Path) -> Any:
+    faiss = _faiss()
+    # faiss takes the name as UTF-8, and on Windows in the system's code page.
+    if os.name != "nt" and os.fsencode(path).isascii():
+        return faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC)
+    return faiss.deserialize_index(np.frombuffer(path.read_bytes(), np.uint8))
+
+
+def _empty(recipe: Recipe, dim: int) -> Any:
+    """Return the index of this recipe, not yet trained."""
+    faiss = _faiss()
+    product = faiss.METRIC_INNER_PRODUCT
+    quantizer = faiss.ScalarQuantizer
+    if recipe.kind == "pq4fs":
+        return faiss.IndexPQFastScan(dim, recipe.subs, 4, product)
+    if recipe.kind == "rabitq":
+        return faiss.IndexRaBitQFastScan(dim, product)
+    if recipe.kind.startswith("hnsw"):
+        code = quantizer.QT_8bit if recipe.kind == "hnsw-sq8" else quantizer.QT_fp16
+        return faiss.IndexHNSWSQ(dim, code, NEIGHBOURS, product)
+    code = {
+        "ivf-pq4fs": f"PQ{recipe.subs}x4fs", "ivf-rabitq": "RaBitQfs",
+        "ivf-pq8": f"PQ{recipe.subs}", "ivf-sq8": "SQ8", "ivf-flat": "SQfp16",
+    }[recipe.kind]  # fmt: skip
+    return faiss.index_factory(dim, f"IVF{recipe.lists},{code}", product)
+
+
+def _faiss() -> Any:
+    """Return the module: imported when it is used, and without its half-written types."""
     import faiss
 
-    data = path.read_bytes()
-    if len(data) != size or hashlib.blake2b(data, digest_size=32).hexdigest() != blake2b:
-        raise StoreCorrupt(path, "the index file has changed since it was published")
-    return AnnIndex(faiss.deserialize_index(np.frombuffer(data, np.uint8)))
-
-
-def _sub_quantizers(dim: int) -> int:
-    """Return the largest divisor of dim that leaves at least 4 dimensions to each."""
-    return max(m for m in range(1, max(dim // 4, 1) + 1) if dim % m == 0)
+    return faiss

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ from index_store.errors import (
     BadVectors,
     CollectionNotFound,
     SpaceMismatch,
-    StoreCorrupt,
 )
+from index_store.masks import Masks
 from index_store.scan import Mask, Positions, Scores
 from index_store.shelf import Shelf, load_shelf
 from index_store.types import (
@@ -29,15 +29,18 @@ from index_store.types import (
     Item,
     Kind,
     Match,
+    OptimizeReport,
     Space,
     Stamp,
     Stats,
+    Target,
     Vectors,
 )
 from index_store.upkeep import Upkeep
 from index_store.where import Where, to_sql
 
 if TYPE_CHECKING:
+    from index_store.optimizing import Bench
     from index_store.writer import Writer
 
 # Rows are fetched for a few more than k: some of the best vectors may belong to items that
@@ -55,6 +58,7 @@ class Collection(Upkeep):
         super().__init__(store, id_, name, space, writer)
         self.model, self._readers = model, readers
         self._shelves: dict[Kind, Shelf] = {}
+        self._masks = Masks()
         self._lock = threading.Lock()
 
     # -- writing -----------------------------------------------------------------------
@@ -101,14 +105,59 @@ class Collection(Upkeep):
     def build_index(self, kind: Kind, *, threshold: int | None = None) -> bool:
         """Build and publish an approximate index if it pays; return whether one was built.
 
-        It pays from `threshold` rows on (default `ann.THRESHOLD`), when there is none yet or
-        a fifth of the rows are newer than the last one.
+        It pays from `threshold` rows on (default 200,000), when there is none yet or a fifth
+        of the rows are newer than the last one. Its kind is chosen anew for that many rows and
+        for the recall and memory that `optimize` was asked for last (default: recall@10 0.95),
+        and measured as `optimize` does. Searches and writes go on meanwhile.
         """
-        from index_store.publish import build_and_publish
+        from index_store.optimizing import optimize
+        from index_store.publish import pays
+        from index_store.recipe import EXACT_ROWS
 
         with self._readers.snapshot() as connection:
             shelf = self._shelf(connection, kind)
-        return build_and_publish(self._write(), self._path, self._id, kind, shelf, threshold)
+        if not pays(shelf, EXACT_ROWS if threshold is None else threshold):
+            return False
+        known = shelf.index_file.recipe if shelf.index_file else None
+        # How fast it is depends on what else this machine does now: for `optimize` alone.
+        target = replace(known.target if known else Target(), max_latency_ms=None)
+        self._write()
+        return optimize(self._bench(kind), target, None, (), exact=False).published
+
+    def optimize(
+        self, kind: Kind = "image", *, target: Target | None = None,
+        queries: Vectors | None = None, indexes: Sequence[str] = (), dry_run: bool = False,
+        progress: Callable[[str], None] | None = None,
+    ) -> OptimizeReport:  # fmt: skip
+        """Build and measure indexes, publish the one that meets the target; return all figures.
+
+        Half of the queries tune the effort, the other half judge. Nothing is published if
+        nothing meets the target. Searches and writes go on meanwhile.
+
+        Args:
+            target: default: recall@10 of 0.95.
+            queries: (q, dim) unit rows of the sort that will be asked. Default: stored vectors
+                of the other kind (captions, for pictures), else of the same kind, which
+                flatter: see `OptimizeReport.flattering`.
+            indexes: kinds to try (`recipe.INDEX_KINDS`); the fastest is taken. Default: chosen
+                by the number of rows and the memory allowed; the first that meets the target.
+            dry_run: measure, publish nothing.
+            progress: told what is being done.
+
+        Raises:
+            BadVectors: fewer than 20 queries, or of the wrong shape.
+            ValueError: a kind that does not exist.
+            StoreFull, WriteFailed, StoreReadOnly: the index could not be written.
+        """
+        if not dry_run:
+            self._write()
+        from index_store.optimizing import optimize
+
+        vectors = None if queries is None else self._shaped(queries)
+        return optimize(
+            self._bench(kind), target or Target(), vectors, indexes,
+            publish=not dry_run, progress=progress,
+        )  # fmt: skip
 
     # -- reading -----------------------------------------------------------------------
 
@@ -155,7 +204,7 @@ class Collection(Upkeep):
             out = np.empty((len(keys), self.space.dim), np.float32)
             for n, key in enumerate(keys):
                 kind, pos, crc = found[key]
-                out[n] = self._vector(self._shelf(connection, kind), pos, crc)
+                out[n] = self._shelf(connection, kind).row(pos, crc)
         return out
 
     def count(self, kind: Kind | None = None, where: Where | None = None) -> int:
@@ -200,7 +249,10 @@ class Collection(Upkeep):
             self.name, self.space, self.model, counts.get("image", 0), counts.get("text", 0),
             failures, sum(s.slots for s in segments) - live, seq,
             sum(s.committed_bytes() for s in segments) + sum(f.size for f in files.values()),
-            tuple(IndexStats(k, f.type, f.upto - f.base, f.size) for k, f in files.items()),
+            tuple(
+                IndexStats(k, f.type, f.upto - f.base, f.size, f.recipe.candidates)
+                for k, f in files.items() if f.recipe
+            ),
         )  # fmt: skip
 
     @on_the_newest
@@ -228,15 +280,13 @@ class Collection(Upkeep):
             return [[] for _ in vectors]
         with self._readers.snapshot() as connection:
             shelf = self._shelf(connection, kind, searching=True)
-            allowed = None if where is None else self._allowed(connection, shelf, kind, where)
-            want = k + SPARE
-            while True:
-                best = shelf.best(vectors, want, allowed, effort)
-                live = self._live(connection, kind, best)
-                enough = all(sum(int(p) in live for p in ps) >= k for ps, _ in best)
-                if enough or want >= shelf.slots:
-                    return [self._matches(shelf, live, b, k) for b in best]
-                want *= 4
+            allowed = None
+            if where is not None:
+                allowed = self._masks.passing(
+                    connection, self._id, kind, where, seq=shelf.seq, end=shelf.end
+                )
+            best, live = self._best(connection, shelf, kind, vectors, k, allowed, effort)
+            return [self._matches(shelf, live, b, k) for b in best]
 
     def check_space(self, space: Space) -> None:
         """Raise SpaceMismatch unless `space` is this collection's."""
@@ -279,15 +329,34 @@ class Collection(Upkeep):
             self._shelves[kind] = shelf
         return shelf
 
-    def _allowed(
-        self, connection: sqlite3.Connection, shelf: Shelf, kind: Kind, where: Where
-    ) -> Mask:
-        condition, values = to_sql(where)
-        sql = f"SELECT pos FROM item WHERE collection_id = ? AND kind = ? AND {condition}"
-        passing = [pos for (pos,) in connection.execute(sql, [self._id, kind, *values])]
-        allowed = np.zeros(shelf.end, np.bool_)
-        allowed[passing] = True
-        return allowed
+    def _best(
+        self, connection: sqlite3.Connection, shelf: Shelf, kind: Kind, vectors: Vectors, k: int,
+        allowed: Mask | None, effort: int | None,
+    ) -> tuple[list[tuple[Positions, Scores]], dict[int, tuple[object, ...]]]:  # fmt: skip
+        """Return k or more live positions for each query, with some dead ones, and the rows."""
+        want = k + SPARE
+        while True:
+            best = shelf.best(vectors, want, allowed, effort)
+            live = self._live(connection, kind, best)
+            enough = all(sum(int(p) in live for p in ps) >= k for ps, _ in best)
+            if enough or want >= shelf.slots:
+                return best, live
+            want *= 4
+
+    def _bench(self, kind: Kind) -> Bench:
+        """Return what `optimizing` measures on."""
+        from index_store.optimizing import Bench
+
+        with self._readers.snapshot() as connection:
+            shelves = {k: self._shelf(connection, k) for k in KINDS}
+
+        def find(tried: Shelf, vector: Vectors, k: int) -> Positions:
+            with self._readers.snapshot() as connection:
+                best, live = self._best(connection, tried, kind, vector, k, None, None)
+                self._matches(tried, live, best[0], k)
+            return best[0][0][[int(p) in live for p in best[0][0]]]
+
+        return Bench(self._path, self._id, kind, shelves, self._readers, self._writer, find)
 
     def _live(
         self, connection: sqlite3.Connection, kind: Kind, best: list[tuple[Positions, Scores]]
@@ -305,22 +374,11 @@ class Collection(Upkeep):
         matches: list[Match] = []
         for pos, score in zip(best[0].tolist(), best[1].tolist(), strict=True):
             if pos in live and len(matches) < k:
-                self._vector(shelf, pos, live[pos][8])
+                shelf.row(pos, live[pos][8])
                 # Rounding to float16 can make a cosine 1.00004.
                 score = min(max(score, -1.0), 1.0)
                 matches.append(Match(rows.to_item(live[pos], self._path), score))
         return matches
-
-    def _vector(self, shelf: Shelf, pos: int, crc: object) -> Vectors:
-        """Return one stored vector, compared with its checksum."""
-        for part in shelf.parts:
-            if part.base <= pos < part.base + len(part.rows):
-                row = part.rows[pos - part.base]
-                if zlib.crc32(row.tobytes()) != crc:
-                    break
-                vector: Vectors = row.astype(np.float32)
-                return vector
-        raise StoreCorrupt(self._path, f"the vector at position {pos} has changed or is missing")
 
 
 def read_collection(connection: sqlite3.Connection, name: str) -> tuple[int, Space, str] | None:

@@ -1,4 +1,4 @@
-"""Build an index from the stored vectors and publish it in one step."""
+"""Build an index from the stored vectors; publish it in one step."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from index_store import ann
 from index_store.disk import sync_data, sync_folder, write_error
 from index_store.errors import StoreFull
+from index_store.recipe import SMALLEST, Recipe
 from index_store.segment import Halves
 from index_store.shelf import INDEXES, IndexFile, Shelf
 from index_store.types import Kind
@@ -19,19 +20,28 @@ from index_store.writer import Writer
 STALE = 0.2  # the part of the rows that may be newer than the index
 
 
-def build_and_publish(
-    writer: Writer, store: Path, collection: int, kind: Kind, shelf: Shelf, threshold: int | None
-) -> bool:
-    """Build if it pays; see `Collection.build_index`.
+def build(shelf: Shelf, recipe: Recipe) -> ann.AnnIndex:
+    """Return a trained index over all slots of the shelf; nothing is written."""
+    rows = [part.rows for part in shelf.parts]
+    return ann.build(recipe, rows, _sample(rows, recipe.train_rows()), rows[0].shape[1])
+
+
+def publish(
+    writer: Writer, store: Path, collection: int, kind: Kind, shelf: Shelf,
+    index: ann.AnnIndex | None, recipe: Recipe,
+) -> None:  # fmt: skip
+    """Make an index over the shelf's slots durable, and then the current one.
+
+    None: searches are exact from now on.
 
     Raises:
         StoreFull, WriteFailed: the file could not be written; the older index stays.
     """
-    if not pays(shelf, ann.THRESHOLD if threshold is None else threshold):
-        return False
-    rows = [part.rows for part in shelf.parts]
-    index = ann.build(rows, _sample(rows), rows[0].shape[1])
     folder = store / INDEXES
+    if index is None:
+        for name in writer.publish(collection, kind, None):
+            retire(folder / name)
+        return
     path = folder / f"c{collection}-{kind}-{shelf.end}-{uuid.uuid4().hex[:8]}.faiss"
     temporary = path.with_suffix(".tmp")
     try:
@@ -47,15 +57,14 @@ def build_and_publish(
         temporary.unlink(missing_ok=True)
         raise write_error(store, error.__cause__ or error) from error
     base = shelf.segments[0].base
-    file_ = IndexFile(0, ann.TYPE, base, shelf.end, path, size, digest)
+    file_ = IndexFile(0, recipe.text, base, shelf.end, path, size, digest)
     for name in writer.publish(collection, kind, file_):
         retire(folder / name)
-    return True
 
 
 def pays(shelf: Shelf, threshold: int) -> bool:
     """Return whether a new index would pay for this many rows and so old an index."""
-    if shelf.slots < max(threshold, 256):
+    if shelf.slots < max(threshold, SMALLEST):
         return False
     newer = shelf.end - (shelf.index_file.upto if shelf.index_file else shelf.segments[0].base)
     return shelf.index is None or newer > STALE * shelf.slots
@@ -70,10 +79,10 @@ def retire(path: Path) -> None:
             raise
 
 
-def _sample(rows: list[Halves]) -> Halves:
-    """Return at most `ann.TRAIN_ROWS` rows, evenly spaced: the same for the same rows."""
+def _sample(rows: list[Halves], most: int) -> Halves:
+    """Return at most so many rows, evenly spaced: the same for the same rows."""
     total = sum(len(r) for r in rows)
-    chosen = np.unique(np.linspace(0, total - 1, min(total, ann.TRAIN_ROWS)).astype(np.int64))
+    chosen = np.unique(np.linspace(0, total - 1, min(total, most)).astype(np.int64))
     starts = np.cumsum([0, *(len(r) for r in rows)])
     parts = [
         r[chosen[(chosen >= s) & (chosen < s + len(r))] - s]

@@ -28,7 +28,7 @@ class Part:
 
     def decoded(self) -> Part:
         """Return the part with its rows decoded in memory: twice their size on disk."""
-        return self if self.floats is not None else replace(self, floats=_float32(self.rows))
+        return self if self.floats is not None else replace(self, floats=decode(self.rows))
 
     def since(self, position: int) -> Part:
         """Return what it holds from this position on."""
@@ -51,16 +51,19 @@ def scan(
     """
     best = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
     for part in parts:
-        for start in range(0, len(part.rows), TILE):
-            rows = part.rows if part.floats is None else part.floats
-            tile = rows[start : start + TILE]
-            positions = np.arange(part.base + start, part.base + start + len(tile))
-            if allowed is not None:
-                passing = np.flatnonzero(allowed[positions])
-                tile, positions = tile[passing], positions[passing]
-            if len(tile):
-                scores = queries @ _float32(tile).T
-                best = [merge(b, (positions, s), k) for b, s in zip(best, scores, strict=True)]
+        rows = part.rows if part.floats is None else part.floats
+        passing = None
+        if allowed is not None:
+            passing = np.flatnonzero(allowed[part.base : part.base + len(rows)])
+        for start in range(0, len(rows) if passing is None else len(passing), TILE):
+            if passing is None:
+                tile = rows[start : start + TILE]
+                positions = np.arange(start, start + len(tile)) + part.base
+            else:
+                chosen = passing[start : start + TILE]
+                tile, positions = rows[chosen], chosen + part.base
+            scores = queries @ decode(tile).T
+            best = [merge(b, (positions, s), k) for b, s in zip(best, scores, strict=True)]
     return best
 
 
@@ -70,7 +73,8 @@ def rescore(parts: Sequence[Part], query: Vectors, positions: Positions) -> Scor
     for part in parts:
         here = np.flatnonzero((positions >= part.base) & (positions < part.base + len(part.rows)))
         if len(here):
-            scores[here] = _float32(part.rows[positions[here] - part.base]) @ query
+            # Not @: a product this small costs more to share among threads than to do.
+            scores[here] = np.vecdot(decode(part.rows[positions[here] - part.base]), query)
     return scores
 
 
@@ -91,5 +95,17 @@ def merge(
     return positions[order], scores[order]
 
 
-def _float32(rows: npt.NDArray[np.float16] | Vectors) -> Vectors:
-    return rows.astype(np.float32, copy=False)
+def decode(rows: Halves | Vectors) -> Vectors:
+    """Return the rows as float32, exactly; float16 rows must be finite, as stored ones are.
+
+    Six times faster than `astype`, which converts one number at a time: sign, exponent and
+    mantissa are shifted to their places and the exponent is corrected by a product.
+    """
+    if rows.dtype == np.float32:
+        return rows  # type: ignore[return-value]
+    bits = np.asarray(rows).view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= np.int32(-0x70002000)  # the sign, which the shift has spread, and the 15 bits
+    floats = bits.view(np.float32)
+    floats *= np.float32(2.0**112)  # from float16's bias of 15 to 127
+    return floats

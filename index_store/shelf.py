@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,13 +11,17 @@ import numpy as np
 
 from index_store import ann
 from index_store.errors import StoreCorrupt
+from index_store.recipe import Recipe, parse
 from index_store.scan import Mask, Part, Positions, Scores, merge, rescore, scan
-from index_store.segment import Segment
+from index_store.segment import Halves, Segment
 from index_store.types import Kind, Vectors
 
 VECTORS = "vec"
 INDEXES = "idx"
 WARM_BYTES = 512 << 20
+# Rows that pass a filter: up to here looking at each of them is fast, and loses nothing. So it
+# is for a small part of a large collection, where an index finds little of what passes.
+FEW, FEW_OF_MANY = 5_000, 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,11 @@ class IndexFile:
     path: Path
     size: int
     blake2b: str
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """How to ask it; None if this version cannot."""
+        return parse(self.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,45 +66,66 @@ class Shelf:
     ) -> list[tuple[Positions, Scores]]:
         """Return the `want` best positions and exact scores for each query.
 
-        With an index, the candidates are `effort` (or more, for a large `want`): the same
-        number for small and middling `want`, so that a shorter answer is the start of a
-        longer one.
+        Under a filter: few rows that pass are all scored; else the index looks for them. If it
+        finds too few (what passes lies far from the query), all that pass are scored after
+        all, so that nothing is lost in silence.
         """
         file = self.index_file
-        candidates = max(effort, want) if effort else max(ann.CANDIDATES, 4 * want)
-        few = allowed is not None and self._few(int(np.count_nonzero(allowed)))
-        if file is None or self.index is None or few or candidates * 2 >= self.slots:
+        recipe = file.recipe if file else None
+        if file is None or recipe is None or self.index is None:
             return scan(self.parts, queries, want, allowed)
-        late_parts = [p.since(file.upto) for p in self.parts]
-        newer = scan(late_parts, queries, want, allowed)
+        candidates, probes = recipe.asked(want, effort)
+        needed = candidates if recipe.selects else candidates // 2
+        if allowed is not None:
+            passing = int(np.count_nonzero(allowed))
+            part = self.slots // (10 if recipe.selects else 32)
+            if passing <= FEW or passing <= min(part, FEW_OF_MANY):
+                return scan(self.parts, queries, want, allowed)
+            candidates, probes = recipe.asked(want, effort, passing / self.slots)
+        if candidates * 2 >= self.slots:
+            return scan(self.parts, queries, want, allowed)
+        within = allowed[file.base : file.upto] if allowed is not None and recipe.selects else None
+        newer = scan([p.since(file.upto) for p in self.parts], queries, want, allowed)
         answers = []
         for query, found, late in zip(
-            queries, self.index.search(queries, candidates), newer, strict=True
+            queries, self.index.search(queries, candidates, probes, within), newer, strict=True
         ):
-            positions = found + file.base
+            early = found + file.base
             if allowed is not None:
-                positions = positions[allowed[positions]]
-            early = np.sort(positions)
+                early = early[allowed[early]]
+                if len(early) < needed:
+                    answers += scan(self.parts, query[None], want, allowed)
+                    continue
+            early = np.sort(early)
             empty = early[:0], np.empty(0, np.float32)
             exact = merge(empty, (early, rescore(self.parts, query, early)), want)
             answers.append(merge(exact, late, want))
         return answers
 
+    def row(self, position: int, crc: object) -> Halves:
+        """Return one stored vector as it is stored, compared with its checksum.
+
+        Raises:
+            StoreCorrupt: it is not what was written, or not there.
+        """
+        for part, segment in zip(self.parts, self.segments, strict=True):
+            if part.base <= position < part.base + len(part.rows):
+                row: Halves = part.rows[position - part.base]
+                if zlib.crc32(row.tobytes()) == crc:
+                    return row
+                raise StoreCorrupt(segment.path, f"the vector at position {position} has changed")
+        raise StoreCorrupt(Path(VECTORS), f"the vector at position {position} is missing")
+
     def warmed(self) -> Shelf:
         """Return the shelf with its vectors decoded in memory, if that is not too much.
 
-        A single query reads them from the file, at 1 ns a number; a process that asks again
+        A single query reads them from the file and converts them; a process that asks again
         need not pay that again.
         """
         size = sum(part.rows.size * 4 for part in self.parts)
         if size > WARM_BYTES or all(part.floats is not None for part in self.parts):
             return self
         return replace(self, parts=tuple(part.decoded() for part in self.parts))
-
-    def _few(self, passing: int) -> bool:
-        # Where few rows pass a filter, an approximate index loses most of its recall in
-        # silence, and looking at each of the few is fast.
-        return passing <= 20_000 or passing <= self.slots // 10
 
 
 def read_segments(
@@ -137,7 +168,8 @@ def load_shelf(
     """
     segments = read_segments(connection, collection, kind, dim, store)
     opened = dict(zip(older.segments, older.parts, strict=True)) if older else {}
-    parts = tuple(opened.get(s) or Part(s.base, s.open()) for s in segments)
+    # As a plain array: numpy's memmap costs microseconds for every row taken from it.
+    parts = tuple(opened.get(s) or Part(s.base, np.asarray(s.open())) for s in segments)
     file = read_index_file(connection, collection, kind, store)
     index = older.index if older and older.index_file == file else _load_index(file)
     return Shelf(seq, segments, parts, file, index)
@@ -145,7 +177,7 @@ def load_shelf(
 
 def _load_index(file: IndexFile | None) -> ann.AnnIndex | None:
     """Return the index; None, and so exact search, if its file is gone or damaged."""
-    if file is None or file.type != ann.TYPE:
+    if file is None or file.recipe is None:
         return None
     try:
         return ann.load(file.path, file.size, file.blake2b)

@@ -145,27 +145,32 @@ class Writer:
         with self.transaction() as connection:
             self._forget_failures(connection, collection, keys)
 
-    def publish(self, collection: int, kind: Kind, file: IndexFile) -> list[str]:
+    def publish(self, collection: int, kind: Kind, file: IndexFile | None) -> list[str]:
         """Make an index file, durable already, the current one; return the retired files.
 
-        The one before it is kept for readers that have just learnt its name.
+        The one before it is kept for readers that have just learnt its name. None: no index is
+        current from now on, and all are retired.
         """
         table = schema.idx.c
         mine = (table.collection_id == collection) & (table.kind == kind)
         with self.transaction() as connection:
             self._next_seq(connection, collection)
-            values = {
-                "collection_id": collection,
-                "kind": kind,
-                "type": file.type,
-                "base": file.base,
-                "upto": file.upto,
-                "file": file.path.name,
-                "size": file.size,
-                "blake2b": file.blake2b,
-            }
-            connection.execute(insert(schema.idx).values(values))
-            newest = select(table.generation).where(mine).order_by(table.generation.desc()).limit(2)
+            if file is not None:
+                values = {
+                    "collection_id": collection,
+                    "kind": kind,
+                    "type": file.type,
+                    "base": file.base,
+                    "upto": file.upto,
+                    "file": file.path.name,
+                    "size": file.size,
+                    "blake2b": file.blake2b,
+                }
+                connection.execute(insert(schema.idx).values(values))
+            kept = 2 if file else 0
+            newest = (
+                select(table.generation).where(mine).order_by(table.generation.desc()).limit(kept)
+            )
             old = mine & table.generation.not_in(newest)
             retired = list(connection.execute(select(table.file).where(old)).scalars())
             connection.execute(delete(schema.idx).where(old))

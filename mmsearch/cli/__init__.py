@@ -22,6 +22,7 @@ COMMANDS = {
     "search": ("search", "Find pictures or texts by a text or a picture."),
     "batch": ("search", "Answer many queries with one load of the model."),
     "reindex": ("reindex", "Embed a collection anew with another model."),
+    "optimize": ("optimize", "Choose, measure and build the index that searches use."),
     "status": ("status", "Show what is stored."),
     "failures": ("status", "List the files that could not be indexed."),
     "verify": ("status", "Look for damage in the store."),

@@ -211,14 +211,14 @@ def _losses(
 
 
 def _build_indexes(collection: Collection, effort: int | None) -> list[str]:
-    from index_store import ann
-
     notes = []
     for kind in ("image", "text"):
         rows = collection.count(kind)
         if rows < SMALLEST_INDEX or not collection.build_index(kind, threshold=0):
             notes.append(f"no index over {rows} {kind}s: it needs {SMALLEST_INDEX}")
-        elif 2 * (effort or ann.CANDIDATES) >= rows:
+            continue
+        (index,) = [i for i in collection.stats().indexes if i.kind == kind]
+        if 2 * (effort or index.candidates) >= rows:
             notes.append(
                 f"the index over {rows} {kind}s is passed over in favour of exact search, which "
                 f"is as fast at this size; a smaller --effort than {rows // 2} makes it be used"

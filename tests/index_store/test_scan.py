@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from index_store.scan import TILE, Part, scan
+from index_store.scan import TILE, Part, decode, scan
 from tests.index_store.conftest import unit_rows
 
 
@@ -39,3 +39,9 @@ def test_the_rest_of_a_part_keeps_its_positions() -> None:
     ((positions, _),) = scan([part], rows[4:5].astype(np.float32), 1)
     assert positions.tolist() == [9]
     assert len(Part(5, rows).since(99).rows) == 0
+
+
+def test_float16_is_decoded_exactly() -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    every = every[np.isfinite(every)]
+    assert np.array_equal(decode(every).view(np.uint32), every.astype(np.float32).view(np.uint32))

@@ -1,0 +1,273 @@
+"""Choose an index for a shelf: build, tune on half of the queries, measure with the other half.
+
+Queries of the sort that will be asked decide: an index tuned with stored pictures loses much of
+its recall on texts, which lie far from all pictures.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from index_store import ann
+from index_store.db import ReadPool
+from index_store.errors import BadVectors
+from index_store.masks import live_rows
+from index_store.publish import build
+from index_store.publish import publish as publish_index
+from index_store.recipe import (
+    CANDIDATES,
+    INDEX_KINDS,
+    MOST_CANDIDATES,
+    SMALLEST,
+    Recipe,
+    choose,
+    ladder,
+    recipe_for,
+)
+from index_store.scan import Mask, Positions, decode, scan
+from index_store.shelf import IndexFile, Shelf
+from index_store.types import Kind, OptimizeReport, Target, Trial, Vectors
+
+if TYPE_CHECKING:
+    from index_store.writer import Writer
+
+K = 10  # recall@10
+QUERIES = 400  # half to tune, half to judge
+FEWEST_QUERIES = 20
+WARM_UP = 3
+# Tuned to somewhat more than the target, since the other half of the queries judges.
+SAFETY = 0.25
+
+Ask = Callable[[Shelf, Vectors, int], Positions]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Vectors to measure with. asked: where from; own: the positions they are stored at, which
+    are no answers to themselves, or None."""
+
+    vectors: Vectors
+    asked: str
+    own: Positions | None = None
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def halves(self) -> tuple[Queries, Queries]:
+        """Return every other query, and the rest."""
+        own = [None, None] if self.own is None else [self.own[0::2], self.own[1::2]]
+        even, odd = (Queries(self.vectors[n::2], self.asked, own[n]) for n in (0, 1))
+        return even, odd
+
+
+Built = tuple[Trial, Recipe, ann.AnnIndex | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A collection as it is measured. find: the way of a query through a shelf that is tried,
+    returns the positions of at least k items, if so many are there."""
+
+    store: Path
+    collection: int
+    kind: Kind
+    shelves: Mapping[Kind, Shelf]
+    readers: ReadPool
+    writer: Writer | None
+    find: Callable[[Shelf, Vectors, int], Positions]
+
+    @property
+    def shelf(self) -> Shelf:
+        return self.shelves[self.kind]
+
+
+def optimize(
+    bench: Bench, target: Target, vectors: Vectors | None, indexes: Sequence[str],
+    *, exact: bool = True, publish: bool = True, progress: Progress | None = None,
+) -> OptimizeReport:  # fmt: skip
+    """See `Collection.optimize`. exact: whether exact search may be chosen."""
+    shelf = bench.shelf
+    with bench.readers.snapshot() as connection:
+        live = live_rows(connection, bench.collection, bench.kind, shelf.end)
+        if vectors is None:
+            queries = stored_queries(connection, bench.collection, bench.kind, bench.shelves)
+        else:
+            queries = Queries(vectors, "given")
+    tries = recipes(shelf.slots, queries.vectors.shape[1], target, indexes, queries)
+    tries = [r for r in tries if exact or r.kind != "exact"]
+    measured, best = trials(
+        shelf, live, queries, target, tries, bench.find, first=not indexes, progress=progress
+    )
+    published = best is not None and publish
+    if best and published and bench.writer:
+        publish_index(
+            bench.writer, bench.store, bench.collection, bench.kind, shelf, best[2], best[1]
+        )
+    return OptimizeReport(
+        bench.kind, int(np.count_nonzero(live)), len(queries), queries.asked, target,
+        tuple(measured), best[0] if best else None, published,
+    )  # fmt: skip
+
+
+def trials(
+    shelf: Shelf, live: Mask, queries: Queries, target: Target, recipes: Sequence[Recipe],
+    ask: Ask, *, first: bool, progress: Progress | None = None,
+) -> tuple[list[Trial], Built | None]:  # fmt: skip
+    """Return all that was measured, and the one chosen with its index, or None.
+
+    Args:
+        live: by position; dead rows are no answers.
+        ask: the way a query goes, timed.
+        first: take the first recipe that meets the target; else the fastest of all.
+
+    Raises:
+        BadVectors: fewer than 20 queries.
+    """
+    if len(queries) < FEWEST_QUERIES:
+        raise BadVectors(f"{len(queries)} queries measure nothing: at least {FEWEST_QUERIES}")
+    tuning, judging = queries.halves()
+    say = progress or (lambda _: None)
+    say(f"exact answers to {len(queries)} queries")
+    truth_tuning, truth_judging = (_truth(shelf, live, half) for half in (tuning, judging))
+    best: Built | None = None
+    measured = []
+    for recipe in recipes:
+        say(f"building {recipe.kind}" if recipe.kind != "exact" else "measuring exact search")
+        start = time.perf_counter()
+        index = None if recipe.kind == "exact" else build(shelf, recipe)
+        build_s = time.perf_counter() - start
+        if index is not None:
+            recipe = _tuned(recipe, index, shelf, tuning, truth_tuning, target)
+        recipe = recipe.aimed(target)
+        say(f"measuring {recipe.kind}")
+        trial = _judged(shelf, recipe, index, judging, truth_judging, target, ask, build_s)
+        measured.append(trial)
+        if not trial.missed and (best is None or trial.p50_ms < best[0].p50_ms):
+            best = trial, recipe, index
+        if best and first:
+            break
+    return measured, best
+
+
+def recipes(
+    n: int, dim: int, target: Target, indexes: Sequence[str], queries: Queries
+) -> list[Recipe]:
+    """Return what to try: the kinds that were named, or what `choose` says.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    unknown = [i for i in indexes if i not in INDEX_KINDS]
+    if unknown:
+        raise ValueError(f"unknown kind of index {unknown[0]!r} (known: {', '.join(INDEX_KINDS)})")
+    if indexes:
+        able = [i for i in INDEX_KINDS if i in indexes and (i == "exact" or n >= SMALLEST)]
+        return [recipe_for(i, n, dim) for i in able] or [Recipe("exact")]
+    return choose(n, dim, target, modality=queries.own is None)
+
+
+def stored_queries(
+    connection: sqlite3.Connection, collection: int, kind: Kind, shelves: Mapping[Kind, Shelf]
+) -> Queries:
+    """Return stored vectors of the other kind, which is what will be asked; else, if there are
+    too few of them, of the same kind. At most 400, spread evenly; fewer if fewer are stored."""
+    other: Kind = "text" if kind == "image" else "image"
+    for asked in (other, kind):
+        positions = np.flatnonzero(live_rows(connection, collection, asked, shelves[asked].end))
+        chosen = positions[np.unique(np.linspace(0, len(positions) - 1, QUERIES).astype(np.int64))
+                           if len(positions) else slice(0)]  # fmt: skip
+        if len(chosen) >= FEWEST_QUERIES or asked == kind:
+            break
+    vectors = np.empty((len(chosen), 0), np.float32)
+    for part in shelves[asked].parts:
+        here = chosen[(chosen >= part.base) & (chosen < part.base + len(part.rows))]
+        rows = decode(part.rows[here - part.base])
+        vectors = rows if not vectors.size else np.concatenate([vectors, rows])
+    return Queries(vectors, asked, chosen if asked == kind else None)
+
+
+def _truth(shelf: Shelf, live: Mask, queries: Queries) -> list[Positions]:
+    """Return the K best positions for each query, by looking at every vector."""
+    allowed = None if live.all() else live
+    found = [positions for positions, _ in scan(shelf.parts, queries.vectors, K + 1, allowed)]
+    own = [-1] * len(found) if queries.own is None else queries.own.tolist()
+    return [p[p != o][:K] for p, o in zip(found, own, strict=True)]
+
+
+def _tuned(
+    recipe: Recipe, index: ann.AnnIndex, shelf: Shelf, queries: Queries, truth: list[Positions],
+    target: Target,
+) -> Recipe:  # fmt: skip
+    """Return the recipe with the least effort that reaches the target, else with the most."""
+    goal = target.recall + SAFETY * (1 - target.recall)
+    base = shelf.segments[0].base
+    most = max(min(MOST_CANDIDATES, (shelf.slots - 1) // 2), 1)
+    for probes in ladder(recipe):
+        # Of a graph no more can be asked than it is searched broadly.
+        limit = min(most, probes) if probes and not recipe.lists else most
+        found = index.search(queries.vectors, limit, probes)
+        ranks = np.concatenate([_ranks(f + base, t) for f, t in zip(found, truth, strict=True)])
+        for candidates in _steps(limit):
+            recipe = replace(recipe, probes=probes, candidates=candidates)
+            if float(np.mean(ranks < candidates)) >= goal:
+                return recipe
+    return recipe
+
+
+def _steps(limit: int) -> Iterable[int]:
+    step = CANDIDATES
+    while step < limit:
+        yield step
+        step *= 2
+    yield limit
+
+
+def _ranks(found: Positions, wanted: Positions) -> Positions:
+    """Return the 0-based rank of each wanted position; a huge one where it was not found."""
+    places = {position: rank for rank, position in enumerate(found.tolist())}
+    return np.array([places.get(w, 1 << 40) for w in wanted.tolist()], np.int64)
+
+
+def _judged(
+    shelf: Shelf, recipe: Recipe, index: ann.AnnIndex | None, queries: Queries,
+    truth: list[Positions], target: Target, ask: Ask, build_s: float,
+) -> Trial:  # fmt: skip
+    """Measure single queries, all the way that a user's goes."""
+    base = shelf.segments[0].base if shelf.segments else 0
+    file = IndexFile(0, recipe.text, base, shelf.end, Path(), 0, "") if index else None
+    tried = replace(shelf, index_file=file, index=index)
+    for vector in queries.vectors[:WARM_UP]:
+        ask(tried, vector[None], K + 1)
+    shares, times = [], []
+    for n, (vector, wanted) in enumerate(zip(queries.vectors, truth, strict=True)):
+        start = time.perf_counter()
+        found = ask(tried, vector[None], K + 1)
+        times.append(1_000 * (time.perf_counter() - start))
+        if queries.own is not None:
+            found = found[found != queries.own[n]]
+        hits = len(np.intersect1d(found[:K], wanted))
+        shares.append(hits / len(wanted) if len(wanted) else 1.0)
+    p50, p99 = np.percentile(times, [50, 99])
+    dim = queries.vectors.shape[1]
+    trial = Trial(recipe.text, float(np.mean(shares)), float(p50), float(p99),
+                  recipe.bytes_for(shelf.slots, dim), build_s)  # fmt: skip
+    return replace(trial, missed=_missed(trial, target))
+
+
+def _missed(trial: Trial, target: Target) -> tuple[str, ...]:
+    missed = []
+    if trial.recall < target.recall:
+        missed.append("recall")
+    if target.max_latency_ms is not None and trial.p50_ms > target.max_latency_ms:
+        missed.append("latency")
+    if target.max_ram is not None and trial.bytes > target.max_ram:
+        missed.append("memory")
+    return tuple(missed)

@@ -1,0 +1,254 @@
+"""Indexes of every kind: chosen, measured with held-out queries, refused if they miss."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index_store import Collection, Compare, Item, Space, Store, Target, shelf
+from index_store.errors import BadVectors
+from index_store.recipe import INDEX_KINDS, Recipe, choose, parse, recipe_for
+
+DIM, N = 32, 2_000
+APPROXIMATE = [k for k in INDEX_KINDS if k != "exact"]
+
+
+def cone(n: int, seed: int, *, texts: bool = False) -> np.ndarray:
+    """Return clustered unit rows; texts lie in a cone of their own, away from all pictures."""
+    fixed = np.random.default_rng(0)
+    centres = fixed.standard_normal((40, DIM))
+    gap = 1.5 * fixed.standard_normal((2, DIM))[int(texts)]
+    random = np.random.default_rng(seed)
+    rows = centres[random.integers(0, 40, n)] + random.standard_normal((n, DIM)) + gap
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+ROWS = cone(N, 1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "store", create=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def pictures(store: Store) -> Collection:
+    collection = store.create_collection("c", Space("test/32", DIM))
+    # n: independent of the vector; side: on which side of a plane it lies.
+    side = (ROWS[:, 0] > np.median(ROWS[:, 0])).tolist()
+    collection.add([Item(str(i), meta={"n": i, "side": side[i]}) for i in range(N)], ROWS)
+    return collection
+
+
+def found(collection: Collection, queries: np.ndarray, k: int = 10, **options) -> list[list[str]]:
+    return [[m.item.key for m in hits] for hits in collection.search(queries, k, **options)]
+
+
+def recall(answers: list[list[str]], queries: np.ndarray, keep: np.ndarray | None = None) -> float:
+    scores = queries @ ROWS.astype(np.float16).astype(np.float32).T
+    if keep is not None:
+        scores[:, ~keep] = -9
+    best = np.argsort(-scores, kind="stable")[:, :10]
+    return float(
+        np.mean(
+            [len(set(a) & {str(i) for i in b}) / 10 for a, b in zip(answers, best, strict=True)]
+        )
+    )
+
+
+@pytest.mark.parametrize("kind", APPROXIMATE)
+def test_every_kind_reaches_the_target_with_queries_it_has_not_seen(
+    kind: str, pictures: Collection, tmp_path: Path
+) -> None:
+    report = pictures.optimize(queries=cone(100, 2, texts=True), indexes=[kind])
+    assert report.published
+    assert report.chosen is not None
+    assert report.chosen.recall >= 0.95
+    file = next((tmp_path / "store" / "idx").iterdir())
+    assert report.chosen.bytes == pytest.approx(file.stat().st_size, rel=0.25, abs=20_000)
+    queries = cone(40, 3, texts=True)
+    with Store.open(tmp_path / "store", readonly=True) as reader:
+        again = reader.collection("c")
+        assert again.stats().indexes[0].type.startswith(f"{kind}:")
+        answers = found(again, queries)
+        assert recall(answers, queries) >= 0.9
+        assert [a[:5] for a in answers] == found(again, queries, 5)
+        assert [a[:5] for a in found(again, queries, 15)] == [a[:5] for a in answers]
+
+
+def test_the_index_is_really_asked(pictures: Collection) -> None:
+    """With the least effort it misses what exact search finds."""
+    pictures.optimize(queries=cone(100, 2, texts=True), indexes=["ivf-sq8"])
+    queries = cone(40, 3, texts=True)
+    assert recall(found(pictures, queries, effort=1), queries) < 1
+
+
+@pytest.mark.parametrize(
+    ("target", "missed"),
+    [(Target(max_latency_ms=1e-6), "latency"), (Target(max_ram=100), "memory")],
+)
+def test_what_misses_the_target_is_not_published(
+    target: Target, missed: str, pictures: Collection, tmp_path: Path
+) -> None:
+    report = pictures.optimize(target=target, queries=cone(40, 2), indexes=["pq4fs"])
+    assert (report.chosen, report.published) == (None, False)
+    assert [t.missed for t in report.trials] == [(missed,)]
+    assert pictures.stats().indexes == ()
+    assert list((tmp_path / "store" / "idx").iterdir()) == []
+
+
+def test_a_dry_run_measures_and_changes_nothing(pictures: Collection, tmp_path: Path) -> None:
+    before = pictures.seq()
+    with Store.open(tmp_path / "store", readonly=True) as reader:
+        report = reader.collection("c").optimize(
+            queries=cone(40, 2), indexes=["pq4fs"], dry_run=True
+        )
+    assert report.chosen
+    assert not report.published
+    assert (pictures.seq(), pictures.stats().indexes) == (before, ())
+
+
+def test_stored_captions_are_the_queries_and_else_pictures_which_flatter(
+    pictures: Collection,
+) -> None:
+    report = pictures.optimize(dry_run=True)
+    assert (report.asked, report.flattering) == ("image", True)
+    captions = [Item(f"t{i}", "text", text="a") for i in range(30)]
+    pictures.add(captions, cone(30, 5, texts=True))
+    report = pictures.optimize(dry_run=True)
+    assert (report.asked, report.flattering, report.queries) == ("text", False, 30)
+    assert pictures.optimize("text", dry_run=True).asked == "image"
+
+
+def test_too_few_queries_are_refused(pictures: Collection) -> None:
+    with pytest.raises(BadVectors, match="19 queries"):
+        pictures.optimize(queries=cone(19, 2))
+
+
+def test_a_kind_that_does_not_exist_is_refused_with_those_that_do(pictures: Collection) -> None:
+    with pytest.raises(ValueError, match=r"'hnws' .*hnsw-sq8"):
+        pictures.optimize(queries=cone(20, 2), indexes=["hnws"])
+
+
+def test_choosing_exact_search_retires_the_index(pictures: Collection, tmp_path: Path) -> None:
+    pictures.optimize(queries=cone(40, 2), indexes=["pq4fs"])
+    assert pictures.stats().indexes
+    assert pictures.optimize(queries=cone(40, 2), indexes=["exact"]).published
+    assert pictures.stats().indexes == ()
+    assert list((tmp_path / "store" / "idx").iterdir()) == []
+
+
+def test_deleted_items_are_no_answers_that_could_be_missed(pictures: Collection) -> None:
+    queries = cone(40, 2)
+    pictures.delete([key for keys in found(pictures, queries, 3) for key in keys])
+    report = pictures.optimize(queries=queries, indexes=["hnsw-flat"], dry_run=True)
+    assert report.trials[0].recall >= 0.95
+
+
+def test_a_collection_that_grew_is_chosen_for_anew_with_the_target_it_had(
+    pictures: Collection,
+) -> None:
+    target = Target(0.9, max_latency_ms=5_000, max_ram=10**9)
+    pictures.optimize(target=target, queries=cone(40, 2), indexes=["hnsw-sq8"])
+    pictures.add([Item(f"x{i}") for i in range(N)], cone(N, 7))
+    assert pictures.build_index("image", threshold=0)
+    (index,) = pictures.stats().indexes
+    recipe = parse(index.type)
+    assert recipe is not None
+    assert (recipe.kind, recipe.target) == ("pq4fs", replace(target, max_latency_ms=None))
+    assert index.rows == 2 * N
+
+
+def test_searches_and_writes_go_on_while_an_index_is_built(pictures: Collection) -> None:
+    reports = []
+    thread = threading.Thread(
+        target=lambda: reports.append(pictures.optimize(queries=cone(40, 2), indexes=["hnsw-sq8"]))
+    )
+    thread.start()
+    done = 0
+    while thread.is_alive() or done < 3:
+        pictures.add([Item(f"new{done}")], cone(1, 100 + done))
+        assert found(pictures, cone(1, 100 + done), 1) == [[f"new{done}"]]
+        done += 1
+    thread.join()
+    assert reports[0].published
+    for n in range(done):  # those that the index does not hold are found too
+        assert found(pictures, cone(1, 100 + n), 1) == [[f"new{n}"]]
+
+
+@pytest.mark.parametrize("kind", ["pq4fs", "ivf-sq8", "hnsw-sq8"])
+@pytest.mark.parametrize("part", [0.5, 0.1, 0.01])
+def test_a_filtered_query_finds_what_filtered_exact_search_finds(
+    kind: str, part: float, pictures: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures.optimize(target=Target(0.99), queries=cone(60, 2, texts=True), indexes=[kind])
+    # As in a collection so large that half of it is too much to look at.
+    monkeypatch.setattr(shelf, "FEW", 100)
+    monkeypatch.setattr(shelf, "FEW_OF_MANY", 100)
+    queries = cone(40, 3, texts=True)
+    answers = found(pictures, queries, where=Compare("n", "<", part * N))
+    assert recall(answers, queries, np.arange(N) < part * N) >= 0.98
+
+
+@pytest.mark.parametrize("kind", ["pq4fs", "ivf-sq8", "hnsw-sq8"])
+def test_a_filter_that_passes_only_what_is_far_from_the_query_loses_nothing(
+    kind: str, pictures: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures.optimize(target=Target(0.99), queries=cone(60, 2), indexes=[kind])
+    monkeypatch.setattr(shelf, "FEW", 100)
+    monkeypatch.setattr(shelf, "FEW_OF_MANY", 100)
+    side = ROWS[:, 0] > np.median(ROWS[:, 0])
+    queries = ROWS[np.argsort(ROWS[:, 0])[:20]]  # the farthest on the other side
+    answers = found(pictures, queries, where=Compare("side", "=", True))
+    assert recall(answers, queries, side) >= 0.98
+
+
+def test_a_filter_that_was_asked_before_sees_what_was_committed_since(
+    pictures: Collection,
+) -> None:
+    low = Compare("n", "<", 3)
+    assert sorted(found(pictures, ROWS[:1], where=low)[0]) == ["0", "1", "2"]
+    pictures.delete(["1"])
+    pictures.add([Item("new", meta={"n": -1})], ROWS[:1])
+    assert sorted(found(pictures, ROWS[:1], where=low)[0]) == ["0", "2", "new"]
+    # Equal to Python, not to a filter: the texts '1' and the number 1.
+    pictures.add([Item("text", meta={"n": "2"})], ROWS[:1])
+    assert found(pictures, ROWS[:1], where=Compare("n", "=", 2))[0] == ["2"]
+    assert found(pictures, ROWS[:1], where=Compare("n", "=", "2"))[0] == ["text"]
+
+
+def test_the_choice_follows_size_and_memory() -> None:
+    def first(n: int, **limits) -> str:
+        return choose(n, 512, Target(**limits))[0].kind
+
+    assert [first(n) for n in (100, 100_000, 1_000_000, 10_000_000)] == [
+        "exact", "exact", "pq4fs", "ivf-pq4fs",
+    ]  # fmt: skip
+    assert choose(1_000_000, 512, Target(max_ram=100 << 20))[0].subs == 128  # 64 bytes a vector
+    for recipe in choose(1_000_000, 512, Target(max_ram=100 << 20)):
+        assert recipe.bytes_for(1_000_000, 512) <= 100 << 20
+    # Lists are not chosen where only pictures are there to measure with.
+    assert all(not r.lists for r in choose(10_000_000, 512, Target(), modality=False))
+
+
+def test_a_recipe_can_be_read_back_and_a_foreign_one_is_left_alone() -> None:
+    for kind in INDEX_KINDS:
+        recipe = recipe_for(kind, 10**6, 512).aimed(Target(0.975, 2.5, 3 << 30))
+        assert parse(recipe.text) == recipe
+    assert parse("pq4fs") == Recipe("pq4fs", candidates=1_024)  # of version 0.1
+    assert parse("cagra:lists=4") is None
+    assert parse("pq4fs:lists=many") is None
+    assert parse("pq4fs:depth=3") is None
+
+
+def test_a_short_answer_gets_as_many_candidates_as_a_middling_one() -> None:
+    recipe = Recipe("ivf-sq8", lists=64, probes=16, candidates=256)
+    assert [recipe.asked(want) for want in (1, 21, 64)] == [(256, 16)] * 3
+    assert recipe.asked(65) == (512, 32)
+    assert recipe.asked(10, effort=8_192) == (8_192, 64)
