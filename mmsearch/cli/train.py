@@ -20,6 +20,12 @@ def _number(name: str, kind: Any, default: Any, text: str) -> Any:
     return click.option(name, type=kind, default=default, show_default=shown, help=text)
 
 
+def _choice(name: str, values: list[str], text: str) -> Any:
+    """Return an option whose first value is the default."""
+    kind = click.Choice(values)
+    return click.option(name, type=kind, default=values[0], show_default=True, help=text)
+
+
 COUNT = click.IntRange(min=0)
 SHARE = click.FloatRange(0, 1, max_open=True)
 RATE = click.FloatRange(0, min_open=True)
@@ -37,7 +43,7 @@ LEARNING = [
     _number("--batch-size", click.IntRange(min=2), 64, "Pairs a step, of all processes together."),
     _number("--chunk", COUNT, 0, "Pairs in memory at once (gradient caching); 0: the batch."),
     _number("--captions", click.IntRange(min=1), 1, "Captions of each picture a step."),
-    click.option("--loss", default="clip", show_default=True, help="clip, siglip or cosine."),
+    _choice("--loss", ["clip", "siglip", "cosine"], "Of the pairs of a batch."),
     _number("--mlm-weight", click.FloatRange(0), 0.0, "Weight of masked language modelling."),
     _number("--label-smoothing", SHARE, 0.0, "Of the clip loss."),
     _number("--margin", click.FloatRange(0), 0.2, "Of the cosine loss."),
@@ -49,11 +55,11 @@ LEARNING = [
     _number("--weight-decay", click.FloatRange(0), 0.1, "None on biases and norms."),
     _number("--warmup", SHARE, 0.1, "Share of the steps with a rising rate."),
     _number("--clip-grad", click.FloatRange(0), 1.0, "Longest gradient; 0: any."),
-    click.option("--freeze", default="none", show_default=True, help="none, image, text or both."),
+    _choice("--freeze", ["none", "image", "text", "both"], "Towers to leave as they are."),
     _number("--last-blocks", COUNT, None, "Train only these many last blocks of each tower."),
     _number("--image-blocks", COUNT, None, "The same, of the image tower."),
     _number("--text-blocks", COUNT, None, "The same, of the text tower."),
-    _number("--lora", COUNT, 0, "Rank of low-rank updates of the towers; 0: none."),
+    _number("--lora", COUNT, 0, "Rank of low-rank updates (LoRA) of the towers; 0: none."),
     _number("--temperature", RATE, None, "To start from [default: the base's own]."),
     _number("--dropout", SHARE, None, "Of the heads [default: the base's own]."),
     _number("--ema", SHARE, 0.0, "Decay of the averaged weights; 0: none."),
@@ -61,12 +67,7 @@ LEARNING = [
 PICTURES = [
     click.option("--augment/--no-augment", default=True, show_default=True, help="Random views."),
     _number("--crop-scale", click.FloatRange(0.05, 1), 0.6, "Smallest share that a crop keeps."),
-    click.option(
-        "--flip",
-        default="auto",
-        show_default=True,
-        help="on, off, or auto: not where a caption says left or right.",
-    ),
+    _choice("--flip", ["auto", "on", "off"], "auto: not where a caption says left or right."),
     _number("--jitter", SHARE, 0.1, "Change of brightness, contrast and saturation."),
     _number(
         "--cache-views",
@@ -88,9 +89,7 @@ CHOICE = [
     click.option("--force", is_flag=True, help="Keep the model even if it is refused."),
 ]
 RUNNING = [
-    click.option(
-        "--precision", default="auto", show_default=True, help="auto, float32 or bfloat16."
-    ),
+    _choice("--precision", ["auto", "float32", "bfloat16"], "auto: bfloat16 on GPUs that have it."),
     click.option("--device", help="cpu, cuda, cuda:N, mps [default: the best there is]."),
     threads_option,
     _number("--save-every", COUNT, 100, "Steps between saves; an epoch's end always is one."),

@@ -15,7 +15,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """What `mmsearch train` may be told; docs/training.md has the table.
+    """What `mmsearch train` may be told; docs/training.md has a table by purpose.
 
     Rates are per step of AdamW. `image_lr`, `text_lr` and `head_lr` default to `lr`, `lr` and
     10 * `lr`. `last_blocks` counts from the end of a tower; None trains all of it.

@@ -99,7 +99,10 @@ def markdown(report: dict[str, Any]) -> str:
     done = "promoted" if report["promoted"] else "refused"
     lines = [f"# {report['base']} tuned on {report['pairs']}: {done}", ""]
     lines += [f"- {reason}" for reason in report["reasons"]]
-    lines += [f"- {report['summary']}", ""]
+    lines.append(f"- {report['summary']}")
+    if report["skipped"]["count"]:
+        lines.append(f"- {skipped(report)}")
+    lines.append("")
     for name in ("heldout", "general"):
         if report.get(name):
             lines += _table(name, report[name], k)
@@ -116,6 +119,14 @@ def markdown(report: dict[str, Any]) -> str:
         mark = f" **{word}**" if point["alpha"] == report["alpha"] else ""
         lines.append(f"| {point['alpha']:g}{mark} | {point['heldout']:.1f} | {general} |")
     return "\n".join(lines) + "\n"
+
+
+def skipped(report: dict[str, Any]) -> str:
+    """Return a line on the pictures that could not be used."""
+    found = report["skipped"]
+    key, reason = next(iter(found["first"].items()))
+    more = f" and {found['count'] - 1} more" if found["count"] > 1 else ""
+    return f"left out: {key} ({reason}){more}"
 
 
 def _table(name: str, found: dict[str, Any], k: int) -> list[str]:

@@ -45,16 +45,14 @@ def places(names: Iterable[str]) -> dict[str, Place]:
     after: list[str] = []
     deepest = {"image": 0, "text": 0, "scale": 0}
     for name in names:
-        # A parametrized weight (LoRA) stands where the weight stood.
-        plain = name.replace("parametrizations.", "")
-        part: Part = "image" if _IMAGE.search(plain) else "text"
-        part = "scale" if _SCALE.search(plain) else part
-        head = bool(_HEAD.search(plain))
-        block = _BLOCK.search(plain)
+        part: Part = "image" if _IMAGE.search(name) else "text"
+        part = "scale" if _SCALE.search(name) else part
+        head = bool(_HEAD.search(name))
+        block = _BLOCK.search(name)
         depth = int(block.group(1)) + 1 if block and not head else 0
         deepest[part] = max(deepest[part], depth)
         found[name] = Place(part, depth, head)
-        if head or not (block or _STEM.search(plain)):
+        if head or not (block or _STEM.search(name)):
             after.append(name)
     for name in after:
         place = found[name]
@@ -94,3 +92,11 @@ def train_mode(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
             part.eval()
+
+
+def set_dropout(module: nn.Module, rate: float) -> None:
+    """Set the rate of the heads' dropout layers; of all, where the heads have none."""
+    layers = {n: m for n, m in module.named_modules() if isinstance(m, nn.Dropout)}
+    heads = {n: m for n, m in layers.items() if "head" in n.partition(".")[0]}
+    for layer in (heads or layers).values():
+        layer.p = rate

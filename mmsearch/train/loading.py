@@ -8,7 +8,7 @@ on how many processes share it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -64,7 +64,8 @@ class Batch:
 class Loader:
     """Makes batches of `pairs`. augment None: the model's own preprocessing alone.
 
-    captions: of each picture. views: the maps that take the place of pixels, if any.
+    captions: of each picture. views: the maps that take the place of pixels, if any. broken: the
+    pictures that would not open, as this process met them, and why.
     """
 
     pairs: Pairs
@@ -74,6 +75,7 @@ class Loader:
     workers: int
     captions: int = 1
     views: Views | None = None
+    broken: dict[str, str] = field(default_factory=dict)
 
     def batches(self, epoch: int, rows: Sequence[Ids]) -> Iterator[Batch]:
         """Yield a batch for each array of picture numbers, in order.
@@ -97,7 +99,8 @@ class Loader:
             picks = self._picks(len(row.captions), rng)
             try:
                 pixels = self._pixels(at, rng)
-            except BadPicture:
+            except BadPicture as error:
+                self.broken[row.path] = str(error)
                 continue  # a file that cannot be read gives its place to the next one
             ids = self.pairs.caption_ids[at][picks].tolist()
             texts = [row.captions[pick] for pick in picks]
@@ -132,14 +135,19 @@ class Loader:
 
 
 def pictures(
-    pairs: Pairs, dual: DualModel, *, size: int, workers: int
+    pairs: Pairs, dual: DualModel, *, size: int, workers: int, broken: dict[str, str] | None = None
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Yield (rows, pixels) of all pictures that open, in order, unchanged but for preprocessing."""
+    """Yield (rows, pixels) of all pictures that open, in order, unchanged but for preprocessing.
+
+    The others, and why they do not open, are put into `broken`.
+    """
 
     def load(row: int) -> tuple[int, Array | None]:
         try:
             picture = open_picture(source_at(pairs.rows[row].path), target=dual.image_size)
-        except BadPicture:
+        except BadPicture as error:
+            if broken is not None:
+                broken[pairs.rows[row].path] = str(error)
             return row, None
         return row, dual.preprocess(picture.image)
 

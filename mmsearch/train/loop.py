@@ -37,7 +37,10 @@ Scores = tuple[float, float | None]  # text->image R@k on the held-out and on th
 
 @dataclass
 class Progress:
-    """Where a run stands. step: steps done. best: weights of the best evaluation so far."""
+    """Where a run stands. step: steps done. best: weights of the best evaluation so far.
+
+    broken: pictures that would not open, and why.
+    """
 
     step: int = 0
     best_step: int = 0
@@ -48,6 +51,7 @@ class Progress:
     order: Ids | None = None
     order_epoch: int = -1
     best: dict[str, Tensor] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
 
 
 class Trainer:
@@ -104,8 +108,9 @@ class Trainer:
         augment = Augment(config.crop_scale, config.flip, config.jitter) if config.augment else None
         self._views = views
         self._loader = Loader(
-            pairs, model.dual, augment, config.seed, config.workers, config.captions, views
-        )
+            pairs, model.dual, augment, config.seed, config.workers, config.captions, views,
+            self.at.broken,
+        )  # fmt: skip
         self._bf16 = uses_bfloat16(config.precision, self.device)
 
     def run(self) -> Progress:
@@ -273,6 +278,7 @@ class Trainer:
                 "ema": self.ema.mean,
                 "ema_updates": self.ema.updates,
                 "best": at.best,
+                "broken": at.broken,
                 "order": None if at.order is None else torch.from_numpy(at.order),
                 "numbers": {
                     "step": at.step,
@@ -296,7 +302,10 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.load(state["ema"], state["ema_updates"])
         order = None if state["order"] is None else state["order"].numpy()
-        self.at = Progress(**state["numbers"], order=order, best=state["best"])
+        self.at.broken.update(state.get("broken", {}))  # the dict that the loader writes to
+        self.at = Progress(
+            **state["numbers"], order=order, best=state["best"], broken=self.at.broken
+        )
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:

@@ -44,13 +44,20 @@ class Ranks:
 
 
 def features(
-    model: Trainable, pairs: Pairs, *, workers: int, views: Views | None = None, size: int = 32
+    model: Trainable,
+    pairs: Pairs,
+    *,
+    workers: int,
+    views: Views | None = None,
+    size: int = 32,
+    broken: dict[str, str] | None = None,
 ) -> tuple[Rows, Rows]:
     """Return (n, dim) rows of the pictures and (m, dim) of their texts, in eval mode.
 
     views: of these pictures, where the model's picture tower is cut.
 
-    A picture that does not open has a row of zeros: it is never found, which is the truth.
+    A picture that does not open has a row of zeros: it is never found, which is the truth. Its
+    path and the reason are put into `broken`.
 
     Raises:
         BadSource: none opens.
@@ -61,10 +68,12 @@ def features(
     images: Rows | None = None
     with torch.no_grad():
         found = (
-            pictures(pairs, model.dual, size=size, workers=workers)
+            pictures(pairs, model.dual, size=size, workers=workers, broken=broken)
             if views is None
             else views.parts(size)
         )
+        if views is not None and broken is not None:
+            broken.update(views.closed(pairs))
         for rows, pixels in found:
             made = model.encode_images(pixels.to(device)).cpu().numpy()
             if images is None:
@@ -111,6 +120,14 @@ def _ranks(queries: Rows, candidates: Rows, mine: Ids, theirs: Ids) -> Ids:
     return np.concatenate(parts)
 
 
-def measure(model: Trainable, pairs: Pairs, *, workers: int, views: Views | None = None) -> Ranks:
+def measure(
+    model: Trainable,
+    pairs: Pairs,
+    *,
+    workers: int,
+    views: Views | None = None,
+    broken: dict[str, str] | None = None,
+) -> Ranks:
     """Return the ranks of a model over pairs, from the files (or the views) to the ranks."""
-    return ranks_of(*features(model, pairs, workers=workers, views=views), pairs)
+    rows = features(model, pairs, workers=workers, views=views, broken=broken)
+    return ranks_of(*rows, pairs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,8 @@ def train_and_heldout(
     picture's captions, and the pictures of a group, are never divided.
 
     Raises:
-        BadSource: a source cannot be read, or one of the two has too few pictures.
+        BadSource: a source cannot be read, has other splits alone, or one of the two has too few
+            pictures.
     """
     parts = [
         _of_one(source, split, val_split, group_by, share=share, seed=seed) for source in sources
@@ -161,7 +163,8 @@ def _of_one(
         try:
             train = read_pairs(source, split=split, group_by=group_by)
         except BadSource as error:
-            if "no split" not in str(error):
+            # A source without splits is divided; one that has others was meant otherwise.
+            if not re.search(r"has no splits;|has no split .*; it has none$", str(error)):
                 raise
         else:
             return train, read_pairs(source, split=val_split, group_by=group_by)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmsearch.cores import usable_cores
 from mmsearch.encoders.checkpoint import CHECKPOINT
@@ -20,7 +20,8 @@ from mmsearch.errors import BadSource
 from mmsearch.train.augment import Augment
 from mmsearch.train.config import TrainConfig
 from mmsearch.train.curve import draw, read_log
-from mmsearch.train.guard import compared, difference, fits_k, judge, markdown
+from mmsearch.train.guard import compared, difference, fits_k, judge, markdown, skipped
+from mmsearch.train.layers import set_dropout
 from mmsearch.train.loop import RESUME, Progress, Trainer, uses_bfloat16
 from mmsearch.train.lora import add_lora, merge_lora
 from mmsearch.train.optimizer import freeze
@@ -81,20 +82,24 @@ def train(
         progress: gets (step, steps, loss) after each step.
 
     Raises:
-        BadSource: the folder holds a run of other settings, or nothing of the model is trained.
+        BadSource: the folder holds a run of other settings, nothing of the model is trained, or
+            the processes do not divide the batch.
         ModelUnavailable: the base is not there or cannot be trained; no such device.
         MissingExtra: a library of the `train` extra is not installed.
         OSError: the folder cannot be written.
     """
     world = world or World()
+    world.check_batch(job.config.batch_size)
     torch.set_num_threads(job.threads or usable_cores())
     model = open_trainable(job.base)
     identity = _identity(job, model)
+    done = None
     if world.leads:
         _claim(job, identity)
-        if (done := _finished(job, identity)) is not None:
-            say(f"{job.out} holds this very run, finished")
-            return done
+        done = _finished(job, identity)
+    if world.told(done is not None):  # to all, or the others would wait for this process
+        say(f"{job.out} holds this very run, finished")
+        return done
     device = _device(job, world)
     model.module.to(device)
     started = time.perf_counter()
@@ -109,7 +114,10 @@ def train(
     tuned_state = snapshot(model.module)
     chosen, points = _choose(job, model, base_state, tuned_state, base, sets, say)
     blend(model.module, base_state, tuned_state, chosen[0])
+    ended.broken.update(sets.broken)
     report = _report(job, identity, sets.k, base, chosen, ended, points)
+    if report["skipped"]["count"]:
+        say(skipped(report))
     report["seconds"] = round(time.perf_counter() - started, 1)
     _write(job, model, report)
     return report
@@ -174,8 +182,7 @@ def _train(
     if config.dropout is not None:
         set_dropout(model.module, config.dropout)
     freeze(model.module, config)
-    if config.lora:
-        add_lora(model.module, config.lora)
+    adapters = add_lora(model.module, config.lora) if config.lora else []
     if not any(p.requires_grad for p in model.module.parameters()):
         raise BadSource(
             f"nothing of {job.base} would be trained: it has no heads beside its frozen towers"
@@ -200,8 +207,7 @@ def _train(
     if base is not None:
         trainer.at.first_general = base.scores()[1]
     ended = trainer.run()
-    if config.lora:
-        merge_lora(model.module)
+    merge_lora(adapters)
     model.module.requires_grad_(False)
     return ended
 
@@ -266,7 +272,7 @@ def _report(
         "stopped": stopped,
         "summary": f"{len(job.train)} pictures, {ended.step} steps, best at {ended.best_step}; "
         f"{stopped}; alpha {alpha:g}",
-        "skipped": len(job.train.skipped),
+        "skipped": _skipped(job, ended.broken),
         "heldout": compared(base.heldout, tuned.heldout, k, seed=seed),
         "general": general,
         "wiseft": points,
@@ -300,12 +306,10 @@ def _write(job: Job, model: Trainable, report: dict[str, Any]) -> None:
     shutil.rmtree(out / VIEWS, ignore_errors=True)
 
 
-def set_dropout(module: nn.Module, rate: float) -> None:
-    """Set the rate of the heads' dropout layers; of all, where the heads have none."""
-    layers = {n: m for n, m in module.named_modules() if isinstance(m, nn.Dropout)}
-    heads = {n: m for n, m in layers.items() if "head" in n.partition(".")[0]}
-    for layer in (heads or layers).values():
-        layer.p = rate
+def _skipped(job: Job, broken: dict[str, str]) -> dict[str, Any]:
+    """Return how many pictures could not be used, and the first of them with their reasons."""
+    found = {s.key: s.reason for s in job.train.skipped} | dict(sorted(broken.items()))
+    return {"count": len(found), "first": dict(list(found.items())[:SHOWN])}
 
 
 def _device(job: Job, world: World) -> torch.device:

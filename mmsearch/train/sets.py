@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mmsearch.train.measure import Ranks, measure
 from mmsearch.train.pairs import Pairs
@@ -31,7 +31,10 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """What a run is judged by. Views: where the model's picture tower is cut."""
+    """What a run is judged by. Views: where the model's picture tower is cut.
+
+    broken: the pictures that did not open, and why, once they were measured on.
+    """
 
     heldout: Pairs
     general: Pairs | None
@@ -39,11 +42,14 @@ class Sets:
     workers: int
     heldout_views: Views | None = None
     general_views: Views | None = None
+    broken: dict[str, str] = field(default_factory=dict)
 
     def measured(self, model: Trainable) -> Measured:
         """Return the ranks of the model as it is."""
-        general = None
-        heldout = measure(model, self.heldout, workers=self.workers, views=self.heldout_views)
-        if self.general is not None:
-            general = measure(model, self.general, workers=self.workers, views=self.general_views)
+
+        def ranks(pairs: Pairs, views: Views | None) -> Ranks:
+            return measure(model, pairs, workers=self.workers, views=views, broken=self.broken)
+
+        heldout = ranks(self.heldout, self.heldout_views)
+        general = None if self.general is None else ranks(self.general, self.general_views)
         return Measured(heldout, general, self.k)

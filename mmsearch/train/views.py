@@ -30,6 +30,7 @@ from mmsearch.train.pairs import Pairs
 from mmsearch.types import Array
 
 SIZE = 32  # pictures through the tower at once
+CLOSED = "it could not be opened when the views were made"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,12 @@ class Views:
             BadPicture: it does not open.
         """
         if not self.opened[row]:
-            raise BadPicture("it could not be opened when the views were made")
+            raise BadPicture(CLOSED)
         return np.array(self.maps[rng.integers(len(self.maps)), row])
+
+    def closed(self, pairs: Pairs) -> dict[str, str]:
+        """Return the pictures that do not open, and why."""
+        return {pairs.rows[i].path: CLOSED for i in np.flatnonzero(~self.opened)}
 
     def parts(self, size: int) -> Iterator[tuple[list[int], Tensor]]:
         """Yield (rows, maps) of the first view of all pictures that open, in order."""

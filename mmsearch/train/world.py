@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mmsearch.errors import BadSource
+
 PATIENCE = timedelta(hours=12)  # the others wait while rank 0 evaluates
 
 
@@ -24,6 +26,18 @@ class World:
     @property
     def leads(self) -> bool:
         return self.rank == 0
+
+    def check_batch(self, size: int) -> None:
+        """Pass if all processes have the same share of a batch.
+
+        Raises:
+            BadSource: they have not.
+        """
+        if size % self.size:
+            raise BadSource(
+                f"batch_size is {size}: {self.size} processes share each batch, it must be a "
+                f"multiple of {self.size}"
+            )
 
     def gather(self, rows: Tensor) -> Tensor:
         """Return (size * n, ...) from each process's (n, ...), in order of rank; no gradient."""

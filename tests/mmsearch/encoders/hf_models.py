@@ -29,8 +29,8 @@ def picture(size: tuple[int, int]) -> Image.Image:
     return Image.fromarray((np.stack([x, y, 1 - x * y], -1) * 255).astype(np.uint8))
 
 
-def save_tokenizer(folder: Path, *, length: int = 12) -> None:
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
+def save_tokenizer(folder: Path, *, length: int = 12, words: list[str] = WORDS) -> None:
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Strip()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -67,13 +67,14 @@ def save_processor(folder: Path, **changes: object) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(config))
 
 
-def clip(folder: Path) -> None:
+def clip(folder: Path, words: list[str] = WORDS) -> None:
     # CLIP takes the vector at the end-of-text token: here [SEP].
-    text = {**TEXT, "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0}
+    text = {**TEXT, "vocab_size": len(words), "eos_token_id": 3, "bos_token_id": 2,
+            "pad_token_id": 0}  # fmt: skip
     tf.CLIPModel(
         tf.CLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
     ).save_pretrained(folder)
-    save_tokenizer(folder)
+    save_tokenizer(folder, words=words)
     save_processor(folder)
 
 

@@ -11,7 +11,6 @@ torch = pytest.importorskip("torch")
 
 from mmsearch.train.ema import Ema  # noqa: E402  (only where torch is)
 from mmsearch.train.layers import places  # noqa: E402
-from mmsearch.train.lora import add_lora, merge_lora  # noqa: E402
 from mmsearch.train.optimizer import adamw, freeze, groups, rate_at, set_rates  # noqa: E402
 from tests.mmsearch.train.toys import Toy, toy  # noqa: E402
 
@@ -141,35 +140,6 @@ def test_without_decay_there_is_no_average():
     average.update()
     with average.applied():
         assert weight.item() == 1.0
-
-
-def test_low_rank_updates_start_at_nothing_and_merge_exactly():
-    model = toy()
-    names, texts = set(model.module.state_dict()), ["red above blue", "a green floor"]
-    before = model.encode_texts(texts)
-    freeze(model.module, TrainConfig())
-    assert add_lora(model.module, 2) == 4
-    assert torch.equal(model.encode_texts(texts), before)
-    live = {n for n, p in model.module.named_parameters() if p.requires_grad}
-    assert "layers.0.parametrizations.weight.original" not in live
-    assert {"layers.0.parametrizations.weight.0.a", "text_projection.weight"} <= live
-    layer = model.module.layers[0]
-    original = layer.weight.detach().clone()
-    update = layer.parametrizations.weight[0]
-    update.b.data.fill_(0.5)
-    expected = original + 2 * update.b @ update.a
-    during = model.encode_texts(texts)
-    merge_lora(model.module)
-    assert set(model.module.state_dict()) == names
-    assert torch.equal(model.module.layers[0].weight, expected)
-    assert torch.equal(model.encode_texts(texts), during)
-
-
-def test_low_rank_updates_need_a_trained_block():
-    module = Toy()
-    freeze(module, TrainConfig(freeze="both"))
-    with pytest.raises(BadSource, match="lora"):
-        add_lora(module, 2)
 
 
 @pytest.mark.parametrize(

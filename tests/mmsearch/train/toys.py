@@ -1,7 +1,8 @@
-"""Pictures of two colours with captions that name them, and a model of a few hundred weights."""
+"""Pictures of two colours with captions that name them, and models of a few thousand weights."""
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -110,3 +111,28 @@ def blobs(folder: Path, n: int = 64, every: int = 4, captions: int = 2) -> Path:
 
 def blob_pairs(folder: Path, split: str = "train", **how: int) -> Pairs:
     return read_pairs(str(blobs(folder, **how)), split=split)
+
+
+def blob_table(folder: Path, n: int = 120) -> Path:
+    """Write n pictures into `folder`, and beside it pairs.csv, a third each of val and test."""
+    images = json.loads(blobs(folder, n).read_text())["images"]
+    (folder / "dataset.json").unlink()
+    path = folder.parent / "pairs.csv"
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "caption", "split"])
+        for i, image in enumerate(images):
+            for sentence in image["sentences"]:
+                split = ("train", "val", "test")[i % 3]
+                table.writerow([f"{folder.name}/{image['filename']}", sentence["raw"], split])
+    return path
+
+
+def tiny_clip(folder: Path) -> str:
+    """Write a CLIP of transformers with random weights that knows the words of the captions."""
+    from tests.mmsearch.encoders.hf_models import MARKS, clip
+
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    clip(folder, [*MARKS, *WORDS[2:]])
+    return f"hf:{folder}"
