@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -67,6 +68,40 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
         assert "red.jpg" in done.stdout
 
 
+def shell_block(mark: str) -> str:
+    """Return the lines of the README's block under `<!-- mark -->`."""
+    found = re.search(rf"<!-- {mark} -->\n```bash\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_training_of_the_readme_makes_a_collection_better(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from tests.mmsearch.train.toys import blob_table, tiny_clip
+
+    blob_table(tmp_path / "photos", 120)
+    block = shell_block("train")
+    assert block.count("\n") <= 10
+    # A model of random weights stands for the starter: it is small, and it needs larger steps.
+    block = block.replace("starter", tiny_clip(tmp_path / "clip"))
+    (tmp_path / "mmsearch.toml").write_text(
+        "lr = 0.003\nhead-lr = 0.003\nepochs = 20\nbatch-size = 12\naugment = false\n"
+    )
+    call = f'mmsearch() {{ "{sys.executable}" -m mmsearch "$@"; }}\n'
+    env = os.environ | {"PYTHONPATH": str(ROOT), "MMSEARCH_HOME": str(tmp_path / "store"),
+                        "XDG_CONFIG_HOME": str(tmp_path / "config")}  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-ec", call + block], cwd=tmp_path, env=env, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "pairs.csv: promoted" in done.stdout
+    report = json.loads((tmp_path / "tuned" / "report.json").read_text())
+    assert report["heldout"]["change"]["low"] > 0
+    assert "photos/" in done.stdout.splitlines()[-1]  # the last search's last hit
+
+
 def test_every_exported_name_and_error_is_in_the_docs() -> None:
     text = README + "".join(p.read_text(encoding="utf8") for p in PAGES)
     import index_store.errors as store_errors
@@ -78,6 +113,14 @@ def test_every_exported_name_and_error_is_in_the_docs() -> None:
                   and issubclass(v, Exception)}  # fmt: skip
     missing = [n for n in sorted(names) if not re.search(rf"\b{n}\b", text)]
     assert missing == []
+
+
+def test_every_choice_of_training_is_in_its_page() -> None:
+    from mmsearch.cli.train import train_command
+
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf8")
+    names = {p.opts[-1] for p in train_command.params if isinstance(p, click.Option)}
+    assert [n for n in sorted(names) if f"`{n}`" not in page and n != "--base"] == []
 
 
 def test_every_command_is_in_the_readme() -> None:
