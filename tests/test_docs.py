@@ -75,6 +75,8 @@ def shell_block(mark: str) -> str:
     return found[1]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # seven processes that import torch
 def test_the_training_of_the_readme_makes_a_collection_better(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
@@ -90,6 +92,7 @@ def test_the_training_of_the_readme_makes_a_collection_better(tmp_path: Path) ->
     )
     call = f'mmsearch() {{ "{sys.executable}" -m mmsearch "$@"; }}\n'
     env = os.environ | {"PYTHONPATH": str(ROOT), "MMSEARCH_HOME": str(tmp_path / "store"),
+                        "MMSEARCH_THREADS": "1", "OMP_NUM_THREADS": "1",
                         "XDG_CONFIG_HOME": str(tmp_path / "config")}  # fmt: skip
     done = subprocess.run(
         ["bash", "-ec", call + block], cwd=tmp_path, env=env, capture_output=True, text=True,

@@ -225,6 +225,7 @@ def killed_at(step: int, command: list[str], place: Path, out: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_process_killed_twice_ends_with_the_figures_and_weights_of_an_undisturbed_one(
     tuned: Path, place: Path
 ) -> None:
@@ -256,6 +257,7 @@ def torchrun(place: Path, out: Path, *options: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_torchrun_with_two_processes_ends_like_one_with_the_whole_batch(
     call: Mmsearch, place: Path, tmp_path: Path
 ) -> None:
@@ -275,6 +277,7 @@ def test_torchrun_with_two_processes_ends_like_one_with_the_whole_batch(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_torchrun_tells_where_its_processes_do_not_divide_the_batch(
     place: Path, tmp_path: Path
 ) -> None:
