@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"ingestion", "reindexing", "search", "evaluation", "train", "models"},
     {"encoders", "rerankers", "readers"},
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources"},
-    {"registry", "uris", "cores"},
+    {"registry", "uris", "cores", "files", "photos"},
     {"types"},
     {"errors", "version"},
 ]

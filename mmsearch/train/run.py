@@ -17,6 +17,7 @@ from mmsearch.cores import usable_cores
 from mmsearch.encoders.checkpoint import CHECKPOINT
 from mmsearch.encoders.torch_backend import pick_device
 from mmsearch.errors import BadSource
+from mmsearch.files import replace_folder, write_json, write_whole
 from mmsearch.train.augment import Augment
 from mmsearch.train.config import TrainConfig
 from mmsearch.train.curve import draw, read_log
@@ -25,7 +26,6 @@ from mmsearch.train.loop import RESUME, Progress, Trainer, uses_bfloat16
 from mmsearch.train.lora import add_lora, merge_lora
 from mmsearch.train.optimizer import freeze
 from mmsearch.train.pairs import Pairs
-from mmsearch.train.saving import replace_folder, write_json, write_whole
 from mmsearch.train.sets import Measured, Sets
 from mmsearch.train.trainable import Trainable, describe, open_trainable
 from mmsearch.train.views import Lower, Views
