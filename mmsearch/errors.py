@@ -47,3 +47,11 @@ class BadSource(MmsearchError):
 
 class BadQuery(MmsearchError):
     """A query that cannot be answered: empty, or with a picture that cannot be read."""
+
+
+class BadModelName(MmsearchError):
+    """A name that a model cannot be given, or that no model of the user's has."""
+
+
+class ExportFailed(MmsearchError):
+    """A model that cannot be written as ONNX, or whose copy does not give the same vectors."""

@@ -77,7 +77,8 @@ class Preprocess:
     def from_open_clip(cls, cfg: Mapping[str, Any]) -> Preprocess:
         """Return what open_clip's `preprocess_cfg` says (Immich: visual/preprocess_cfg.json).
 
-        Missing keys, all but mean and std, get open_clip's own defaults.
+        Missing keys, all but mean and std, get open_clip's own defaults. `resize`, `rescale` and
+        `crop_rounding` are ours, for what transformers' models need beyond them.
 
         Raises:
             ValueError: a key is missing or its value is not supported; the message names it.
@@ -93,7 +94,25 @@ class Preprocess:
             interpolation=interpolation,
             resize_mode=cfg.get("resize_mode") or "shortest",
             fill_color=_whole("fill_color", cfg.get("fill_color", 0)),
+            resize=cfg.get("resize"),
+            rescale=float(cfg.get("rescale", 1 / 255)),
+            crop_rounding=cfg.get("crop_rounding", "even"),
         )
+
+    def as_open_clip(self) -> dict[str, Any]:
+        """Return the `preprocess_cfg` from which `from_open_clip` makes the same."""
+        config: dict[str, Any] = {
+            "size": [self.size, self.size],
+            "mode": "RGB",
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "interpolation": self.interpolation,
+            "resize_mode": self.resize_mode,
+            "fill_color": self.fill_color,
+        }
+        ours = {"resize": self.resize, "rescale": self.rescale, "crop_rounding": self.crop_rounding}
+        defaults = {"resize": None, "rescale": 1 / 255, "crop_rounding": "even"}
+        return config | {key: v for key, v in ours.items() if v != defaults[key]}
 
     @classmethod
     def from_transformers(cls, cfg: Mapping[str, Any]) -> Preprocess:

@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"encoders", "rerankers", "readers"},
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources",
      "cells"},
-    {"registry", "uris", "cores"},
+    {"registry", "uris", "cores", "files", "photos"},
     {"types"},
     {"errors", "version"},
 ]  # fmt: skip

@@ -34,7 +34,7 @@ COMMANDS = {
     "restore": ("copies", "Make a snapshot the store."),
     "export": ("copies", "Write all items and vectors as Parquet files."),
     "import": ("copies", "Store what an export holds."),
-    "models": ("models", "List models, or tell about one."),
+    "models": ("models", "List, export, name and fetch models."),
     "eval": ("evaluate", "Measure how good the search is."),
     "train": ("train", "Train a model on your own pairs of pictures and texts."),
     "tune": ("tune", "Find the rates and sizes that suit your pairs."),
@@ -105,6 +105,9 @@ def cli(ctx: click.Context, debug: bool) -> None:
     ctx.obj = {"debug": debug}
     found = settings()
     ctx.default_map = dict.fromkeys(COMMANDS, found)
+    # The files' model is for new collections; one that is there is searched with its own.
+    for name in ("search", "batch"):
+        ctx.default_map[name] = {key: v for key, v in found.items() if key != "model"}
 
 
 def main(args: list[str] | None = None) -> None:
@@ -140,7 +143,8 @@ def exit_code(error: Exception) -> int | None:
     from index_store import errors as store
     from mmsearch import errors
 
-    if isinstance(error, store.BadFilter | errors.BadQuery | errors.BadSource):
+    wrong_calls = errors.BadQuery | errors.BadSource | errors.BadModelName
+    if isinstance(error, store.BadFilter | wrong_calls):
         return Exit.USAGE
     if isinstance(error, errors.MmsearchError):
         return Exit.NO_MODEL

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +40,79 @@ def settings() -> dict[str, Any]:
     for path in (user_file(), Path(PROJECT_FILE)):
         if not path.is_file():
             continue
-        import tomllib
-
-        try:
-            found = tomllib.loads(path.read_text(encoding="utf8"))
-        except (OSError, ValueError) as error:
-            raise click.UsageError(f"{path}: {error}") from error
+        found = read_settings(path)
         if isinstance(found.get("store"), str):
             found["store"] = os.fspath(path.parent / Path(found["store"]).expanduser())
         merged |= {name.replace("-", "_"): value for name, value in found.items()}
     return merged
+
+
+def default_model() -> tuple[str, str]:
+    """Return the model that a new collection gets, and which setting says so ("" for none).
+
+    Raises:
+        click.UsageError: a file is no valid TOML, or cannot be read.
+    """
+    if spec := os.environ.get("MMSEARCH_MODEL"):
+        return spec, "$MMSEARCH_MODEL"
+    spec = settings().get("model")
+    if spec is None:
+        return "auto", ""
+    project = Path(PROJECT_FILE)
+    here = project.is_file() and "model" in read_settings(project)
+    return str(spec), str(project.absolute() if here else user_file())
+
+
+def set_default_model(spec: str) -> Path:
+    """Write the `model` setting into the user's file, all else in it kept; return its path.
+
+    Raises:
+        click.UsageError: the file is no valid TOML, or has `model` where this cannot change it.
+        OSError: it cannot be written.
+    """
+    from mmsearch.files import write_whole
+
+    path = user_file()
+    before = read_settings(path) if path.is_file() else {}
+    text = path.read_text(encoding="utf8") if path.is_file() else ""
+    line = f"model = {_toml_string(spec)}"
+    lines = text.splitlines()
+    at = next((i for i, found in enumerate(lines) if re.match(r"\s*model\s*=", found)), None)
+    if "model" not in before:
+        lines.insert(0, line)  # before the first table, which would swallow it
+    elif at is not None:
+        lines[at] = line
+    changed = "\n".join(lines) + "\n"
+    if _parsed(changed) != before | {"model": spec}:
+        raise click.UsageError(f"{path}: write {line} into it by hand; its form is unusual")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda file: file.write(changed.encode()))
+    return path
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return a file of settings.
+
+    Raises:
+        click.UsageError: it is no valid TOML, or cannot be read.
+    """
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{path}: {error}") from error
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except ValueError:
+        return None
+
+
+def _toml_string(text: str) -> str:
+    """Return a TOML string: JSON's escapes are among TOML's."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

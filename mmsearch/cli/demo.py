@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
     from mmsearch.search import Engine
     from mmsearch.types import Hit
 
-# The photographs among scikit-image's files; the others are test patterns and slides.
-PHOTOS = (
-    "astronaut.png", "brick.png", "camera.png", "chelsea.png", "clock_motion.png", "coffee.png",
-    "coins.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "moon.png",
-    "motorcycle_left.png", "retina.jpg", "rocket.jpg",
-)  # fmt: skip
 QUESTIONS = (
     "a cup of coffee on a table",
     "a photographer at work",
@@ -46,6 +39,7 @@ def demo_command(store: Path | None) -> int:
     """
     from index_store import Store
     from mmsearch import Engine, ingest, load_encoder
+    from mmsearch.photos import PHOTOS, photos_folder
     from mmsearch.readers import read
 
     folder = photos_folder()
@@ -71,20 +65,6 @@ def demo_command(store: Path | None) -> int:
         "else (the word does not find the cat). `mmsearch models list` names better ones."
     )
     return Exit.OK
-
-
-def photos_folder() -> Path:
-    """Return the folder of scikit-image's pictures, without importing scikit-image.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
-    from mmsearch.errors import MissingExtra
-
-    package = find_spec("skimage")
-    if package is None or package.origin is None:
-        raise MissingExtra("the demo", "demo")
-    return Path(package.origin).parent / "data"
 
 
 def _cache_folder() -> Path:

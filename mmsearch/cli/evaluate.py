@@ -12,6 +12,7 @@ from mmsearch.cli import Exit
 from mmsearch.cli.options import (
     build_filter,
     filter_options,
+    is_default,
     is_terminal,
     note,
     store_options,
@@ -168,7 +169,7 @@ def _collection(
 
     with Store.open(options["store"], readonly=True) as store:
         collection = store.collection(options["collection"])
-        model = options["model"] or collection.model
+        model = (None if is_default("model") else options["model"]) or collection.model
         encoder = load_encoder(model, threads=options["threads"], towers="text")
         return evaluate_collection(
             collection, encoder, options["queries"], options["qrels"], model=model,

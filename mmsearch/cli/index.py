@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmsearch.cli import Exit
-from mmsearch.cli.options import is_terminal, note, store_options, threads_option
+from mmsearch.cli.options import is_default, is_terminal, note, store_options, threads_option
 
 if TYPE_CHECKING:
     from index_store import Collection, Item, Store
@@ -107,10 +107,11 @@ class _opened:  # noqa: N801
         from mmsearch.encoders import load_encoder, resolve_model
 
         wanted = self._model or "auto"
+        demanded = None if is_default("model") else self._model
         # No store: none yet, or a crash before its first commit left an empty database.
         with contextlib.suppress(StoreNotFound), Store.open(self._path, readonly=True) as reader:
             if self._name in reader.collections():
-                wanted = self._model or reader.collection(self._name).model
+                wanted = demanded or reader.collection(self._name).model
         spec = resolve_model(wanted)
         if wanted == "auto":
             note(f"using the model {spec} (chosen by auto; see: mmsearch models list)")

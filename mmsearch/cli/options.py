@@ -87,6 +87,14 @@ def build_filter(where: str | None, paths: tuple[str, ...]) -> Where | None:
     return AllOf(*parts)
 
 
+def is_default(option: str) -> bool:
+    """Return whether an option's value is from a file of settings, or nowhere."""
+    from click.core import ParameterSource
+
+    source = click.get_current_context().get_parameter_source(option)
+    return source in (ParameterSource.DEFAULT_MAP, ParameterSource.DEFAULT, None)
+
+
 def note(message: str) -> None:
     """Say something that is no result: on stderr."""
     click.echo(f"mmsearch: {message}", err=True)

@@ -5,9 +5,11 @@ A spec is `name` or `name:argument`, as in `starter` or `onnx:/models/siglip2`. 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mmsearch.errors import UnknownName
 from mmsearch.registry import Registry
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ RECOMMENDED = (
     "onnx:immich-app/ViT-B-32-SigLIP2-256__webli",
 )
 FALLBACK = "starter"
+BARE = ("color", FALLBACK)  # the built-in ones that take no argument
 STARTER = Path(__file__).parent / "starter"
 
 # A factory is called as factory(argument, threads=..., device=..., towers=...).
@@ -53,7 +56,8 @@ def load_encoder(
 
     Args:
         spec: `auto`, `color`, `starter`, `onnx:DIR`, `onnx:ORG/REPO`, `open_clip:ARCH/TAG`,
-            `hf:DIR`, `hf:ORG/REPO`, `checkpoint:DIR`, or what a third party has registered.
+            `hf:DIR`, `hf:ORG/REPO`, `checkpoint:DIR`, a name that `mmsearch models add` gave, or
+            what a third party has registered.
         threads: CPU threads for the model; None: the cores that this process may use.
         device: "cpu", "cuda", "cuda:1", "mps"; None: the best for that back end.
         towers: which tower will be called: a hint. "text" favours a short first call over a high
@@ -65,21 +69,53 @@ def load_encoder(
         ModelUnavailable: its files are missing, broken, or cannot be fetched; or the device is
             not there.
     """
-    name, _, argument = resolve_model(spec).partition(":")
-    return ENCODERS.make(name)(argument, threads=threads, device=device, towers=towers)
+    name, colon, argument = resolve_model(spec).partition(":")
+    try:
+        factory = ENCODERS.make(name)
+    except UnknownName as error:
+        if colon:
+            raise
+        from mmsearch.encoders.named import read_named
+
+        raise UnknownName("encoder", name, [*error.known, *read_named()]) from None
+    return factory(argument, threads=threads, device=device, towers=towers)
 
 
 def resolve_model(spec: str) -> str:
-    """Return the spec to load and to record: `auto` becomes the model that it stands for here.
+    """Return the spec to load and to record: it means the same later, and from any folder.
 
-    `auto` is the first recommended hub model that is cached in full, else `starter`; it never
-    goes to the network. Any other spec comes back as it is, known or not.
+    `auto` becomes the first recommended hub model that is cached in full, else `starter`; it never
+    goes to the network. A name that the user has given becomes what it stands for, a folder or
+    file that is there an absolute path. Any other spec comes back as it is, known or not.
+
+    Raises:
+        ModelUnavailable: the list of the user's names is damaged.
     """
-    if spec != "auto":
-        return spec
-    from mmsearch.encoders import hub
+    if spec == "auto":
+        from mmsearch.encoders import hub
 
-    return next((s for s in RECOMMENDED if hub.cached_bundle(s.partition(":")[2])), FALLBACK)
+        return next((s for s in RECOMMENDED if hub.cached_bundle(s.partition(":")[2])), FALLBACK)
+    if ":" in spec:
+        return _absolute(spec)
+    if spec in BARE:
+        return spec
+    from mmsearch.encoders.named import read_named
+
+    named = read_named().get(spec)
+    return named.spec if named else spec
+
+
+def _absolute(spec: str) -> str:
+    name, _, place = spec.partition(":")
+    before = f"{name}:"
+    if name == "open_clip":
+        arch, _, place = place.partition("/")
+        before += f"{arch}/"
+    elif name not in ("onnx", "hf", "checkpoint"):
+        return spec
+    if not place or not os.path.exists(path := os.path.expanduser(place)):  # noqa: PTH110, PTH111
+        return spec
+    return before + os.path.abspath(path)  # noqa: PTH100 - links stay links
 
 
 __all__ = [

@@ -113,6 +113,7 @@ def _own(folder: Path, config: dict[str, Any]) -> Bundle:
         weights_hash=str(config.get("weights_hash", "")),
         optimized=_optimized(config.get("optimized", False)),
         clean=_clean(config.get("clean", "none")),
+        strip_sep=bool(config.get("strip_sep", False)),
         pad_whole=None if pad is None else pad == "context",
         license=str(config.get("license", "")),
     )

@@ -77,15 +77,17 @@ def _dual(folder: Path) -> DualModel:
         files, lambda: weights.hash_tensors(model.state_dict()), salt=f"hf {kind}"
     )
     preprocess, size = _preprocess(folder)
+    tokenizer = _tokenizer(folder)
     name = f"{kind}/{known}"
     return DualModel(
         name=name,
         module=model,
         images=lambda pixels: as_tensor(model.get_image_features(pixel_values=pixels), name),
         texts=lambda tokens: as_tensor(model.get_text_features(**tokens), name),
-        tokenize=_tokenizer(folder, model, siglip=kind == "siglip"),
+        tokenize=_tokenize(tokenizer, model, siglip=kind == "siglip"),
         preprocess=preprocess,
         image_size=size,
+        tokenizer=tokenizer,
     )
 
 
@@ -120,15 +122,16 @@ def _load_model(folder: Path, *, safetensors: bool) -> Any:
     return model
 
 
-def _tokenizer(
-    folder: Path, model: Any, *, siglip: bool
-) -> Callable[[list[str]], dict[str, torch.Tensor]]:
+def _tokenizer(folder: Path) -> Any:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # as above: any class at all
         raise ModelUnavailable(f"{folder} holds no tokenizer that loads: {error}") from error
+
+
+def _tokenize(
+    tokenizer: Any, model: Any, *, siglip: bool
+) -> Callable[[list[str]], dict[str, torch.Tensor]]:
     text = getattr(model.config, "text_config", model.config)
     limit = min(getattr(text, "max_position_embeddings", 512), tokenizer.model_max_length)
     if getattr(text, "model_type", "") in {"xlm-roberta", "roberta", "altclip_text_model"}:

@@ -48,13 +48,13 @@ class _Textual:
         self._tower = tower
         self._ids = others[0]  # "input_ids", or Immich's "text"
         fixed = tower.inputs[self._ids].shape[1]
-        self._whole = isinstance(fixed, int) or _pads_whole(tower, bundle)
+        self.whole = isinstance(fixed, int) or _pads_whole(tower, bundle)
         length = fixed if isinstance(fixed, int) else bundle.context_length
         self._tokens = Tokens(bundle, length)
 
     def __call__(self, texts: Sequence[str]) -> Array:
         """Return (n, dim) raw rows."""
-        ids, mask = self._tokens(texts, whole=self._whole)
+        ids, mask = self._tokens(texts, whole=self.whole)
         given: dict[str, Array] = {self._ids: ids}
         if "attention_mask" in self._tower.inputs:
             given["attention_mask"] = mask
@@ -128,6 +128,14 @@ class OnnxEncoder:
             raw = textual(texts[start : start + TEXTS_AT_ONCE])
             rows.append(unit_rows(raw, dim=self.space.dim, model=self._label))
         return np.concatenate(rows)
+
+    def any_length(self) -> bool:
+        """Return whether the text tower takes texts of any length, and so short ones for less.
+
+        Raises:
+            ModelUnavailable: the text tower or the tokenizer is broken.
+        """
+        return not (self._textual or self._load_textual()).whole
 
     def _no_rows(self) -> Vectors:
         return np.empty((0, self.space.dim), dtype=np.float32)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import open_clip
-import torch
 
 from mmsearch.encoders import weights
 from mmsearch.encoders.torch_backend import DualModel, TorchEncoder
@@ -74,23 +72,24 @@ def _dual(arch: str, model: Any, checkpoint: Path | None) -> DualModel:
         return weights.hash_tensors(model.state_dict())
 
     known = weights.remembered([checkpoint], compute, salt=arch) if checkpoint else compute()
+    tokenizer = _tokenizer(arch)
     preprocess = Preprocess.from_open_clip(open_clip.get_model_preprocess_cfg(model))
     return DualModel(
         name=f"{arch}/{known}",
         module=model,
         images=model.encode_image,
         texts=lambda tokens: model.encode_text(tokens["text"]),
-        tokenize=_tokenizer(arch),
+        tokenize=lambda texts: {"text": tokenizer(texts)},
         preprocess=preprocess,
         image_size=preprocess.size,
+        tokenizer=tokenizer,
     )
 
 
-def _tokenizer(arch: str) -> Callable[[list[str]], dict[str, torch.Tensor]]:
+def _tokenizer(arch: str) -> Any:
     try:
-        tokenizer = open_clip.get_tokenizer(arch)
+        return open_clip.get_tokenizer(arch)
     except (OSError, ValueError) as error:
         raise ModelUnavailable(
             f"the tokenizer of open_clip's {arch} is on the hub, and cannot be fetched: {error}"
         ) from error
-    return lambda texts: {"text": tokenizer(texts)}

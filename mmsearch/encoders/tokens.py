@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import string
+import unicodedata
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +92,28 @@ def clean_text(text: str, how: Clean) -> str:
     if how == "none":
         return text
     text = html.unescape(html.unescape(text)).strip()
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.translate(_plain()))
     if how == "canonicalize":
         text = text.replace("_", " ").translate(_NO_PUNCTUATION)
     text = " ".join(text.split())
     return text if how == "whitespace" else text.lower()
+
+
+@cache
+def _plain() -> dict[int, str]:
+    """Return what ftfy, which open_clip calls first, does to characters that are not garbled.
+
+    Straight quotes for curly ones, letters for ligatures, full-width letters and half-width kana
+    as their usual selves.
+    """
+    ligatures = [0x132, 0x133, *range(0x1C4, 0x1CD), *range(0x1F1, 0x1F4), *range(0xFB00, 0xFB05)]
+    usual = (*ligatures, 0xFB06, 0x3000, *range(0xFF01, 0xFFF0))
+    return {
+        **{code: unicodedata.normalize("NFKC", chr(code)) for code in usual},
+        **dict.fromkeys([0x2BC, *range(0x2018, 0x201C)], "'"),
+        **dict.fromkeys(range(0x201C, 0x2020), '"'),
+    }
 
 
 def _load(path: Path) -> Tokenizer:

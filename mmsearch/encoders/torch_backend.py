@@ -29,7 +29,8 @@ class DualModel:
     """A model as its back end has loaded it: on the CPU, in the precision of its files.
 
     name: its space's name, with the hash of its weights. images: (n, 3, S, S) -> (n, dim);
-    texts: what `tokenize` gave, on the model's device -> (n, dim).
+    texts: what `tokenize` gave, on the model's device -> (n, dim). tokenizer: the back end's own
+    object behind `tokenize`, which export writes to a file.
     """
 
     name: str
@@ -39,6 +40,7 @@ class DualModel:
     tokenize: Callable[[list[str]], dict[str, torch.Tensor]]
     preprocess: Callable[[Image], Array]
     image_size: int
+    tokenizer: Any = None
 
 
 class TorchEncoder:
@@ -60,7 +62,7 @@ class TorchEncoder:
         torch.set_num_threads(threads or usable_cores())
         self.device = pick_device(device)
         self.dtype = pick_dtype(self.device)
-        self._model = model
+        self.model = model
         model.module.eval().requires_grad_(False).to(device=self.device, dtype=self.dtype)
         self.image_size = model.image_size
         # A text says how long the vectors are, in every family of models and for little.
@@ -69,7 +71,7 @@ class TorchEncoder:
 
     def prepare(self, image: Image) -> Array:
         """Return (3, size, size) float32, as the model's own processor would. Thread-safe."""
-        return self._model.preprocess(image)
+        return self.model.preprocess(image)
 
     def encode_images(self, batch: Array) -> Vectors:
         """Return (n, dim) float32 unit rows for (n, 3, size, size) prepared pictures.
@@ -83,7 +85,7 @@ class TorchEncoder:
         layout = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
         with torch.inference_mode():
             moved = pixels.to(device=self.device, dtype=self.dtype, memory_format=layout)
-            raw = _to_numpy(self._model.images(moved))
+            raw = _to_numpy(self.model.images(moved))
         return unit_rows(raw, dim=self.space.dim, model=self.space.name)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
@@ -99,10 +101,10 @@ class TorchEncoder:
         return np.concatenate(rows)
 
     def _texts(self, texts: list[str]) -> Array:
-        tokens = self._model.tokenize(texts)
+        tokens = self.model.tokenize(texts)
         with torch.inference_mode():
             moved = {name: ids.to(self.device) for name, ids in tokens.items()}
-            return _to_numpy(self._model.texts(moved))
+            return _to_numpy(self.model.texts(moved))
 
 
 def pick_device(device: str | None) -> torch.device:

@@ -13,6 +13,7 @@ import torch
 from mmsearch.cores import usable_cores
 from mmsearch.encoders.checkpoint import CHECKPOINT
 from mmsearch.encoders.torch_backend import pick_device
+from mmsearch.files import replace_folder, write_json, write_whole
 from mmsearch.train.attempt import (
     VIEWS,
     Job,
@@ -26,7 +27,7 @@ from mmsearch.train.attempt import (
 from mmsearch.train.curve import draw, read_log
 from mmsearch.train.guard import compared, difference, judge, markdown, skipped
 from mmsearch.train.loop import RESUME, Progress, Scores
-from mmsearch.train.saving import claim_folder, replace_folder, write_json, write_whole
+from mmsearch.train.saving import claim_folder
 from mmsearch.train.sets import Measured, Sets
 from mmsearch.train.trainable import Trainable, describe, open_trainable
 from mmsearch.train.wiseft import Point, State, blend, snapshot

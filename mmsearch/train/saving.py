@@ -1,47 +1,16 @@
-"""Files that are there whole or not at all, whenever the process is killed."""
+"""Tensors on the disk, whole or not at all."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
-from index_store.disk import sync_folder
 from mmsearch.errors import BadSource
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file beside, flush it to the disk, and put it in place in one step.
-
-    Raises:
-        OSError: it cannot be written; what was there before is still there.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file in one step.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
+from mmsearch.files import write_json, write_whole
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
@@ -66,25 +35,6 @@ def read_state(path: Path) -> dict[str, Any] | None:
     except Exception as error:  # torch, zipfile and pickle each raise their own
         raise BadSource(f"{path} is damaged ({error}); remove it to start again") from error
     return state
-
-
-def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder beside, flush its files, and put it in place of the one that was there.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    write(part)
-    for file in part.rglob("*"):
-        if file.is_file():
-            with file.open("rb+") as opened:
-                os.fsync(opened.fileno())
-    shutil.rmtree(path, ignore_errors=True)
-    part.rename(path)
-    sync_folder(path.parent)
 
 
 def claim_folder(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from mmsearch.files import write_json, write_whole
 from mmsearch.train.config import TrainConfig
 from mmsearch.train.loop import Scores
-from mmsearch.train.saving import write_json, write_whole
 from mmsearch.train.space import as_json
 from mmsearch.train.tune_plot import draw
 

@@ -194,11 +194,12 @@ def test_settings_come_from_flag_then_environment_then_files(
     user = tmp_path / "config" / "mmsearch" / "config.toml"
     user.parent.mkdir(parents=True)
     user.write_text('model = "user-model"\n')
-    assert "user-model" in indexed("search", "red").err
+    new = ("index", ".", "--collection", "new")
+    assert "user-model" in indexed(*new).err
     (tmp_path / "mmsearch.toml").write_text('model = "project-model"\n')
-    assert "project-model" in indexed("search", "red").err
+    assert "project-model" in indexed(*new).err
     monkeypatch.setenv("MMSEARCH_MODEL", "environment-model")
-    assert "environment-model" in indexed("search", "red").err
-    assert "flag-model" in indexed("search", "red", "--model", "flag-model").err
+    assert "environment-model" in indexed(*new).err
+    assert "flag-model" in indexed(*new, "--model", "flag-model").err
     (tmp_path / "mmsearch.toml").write_text("model = [")
     assert indexed("search", "red").code == 2

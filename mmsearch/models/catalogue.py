@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mmsearch.encoders import ENCODERS, STARTER, hub, resolve_model
-from mmsearch.encoders.bundle import Bundle, read_bundle, weights_hash
+from mmsearch.encoders.bundle import Bundle, read_bundle, read_json, weights_hash
+from mmsearch.encoders.checkpoint import CHECKPOINT, read_checkpoint
+from mmsearch.encoders.named import NamedModel, read_named
 from mmsearch.errors import UnknownName
 
 SIGLIP2 = "SigLIP 2, arXiv:2502.14786"
@@ -24,7 +28,7 @@ class ModelInfo:
     `source` has published them (5,000 pictures; any of a picture's 5 captions counts).
     present: its files are here, it loads without network. path: its folder. weights_hash: as in
     its space's name; `list_models` leaves it out, as a first look reads a large model in full.
-    card: its model card, a text file.
+    card: its model card, a text file. checked: what `models export` has measured.
     """
 
     spec: str
@@ -41,6 +45,7 @@ class ModelInfo:
     path: Path | None = None
     weights_hash: str = ""
     card: Path | None = None
+    checked: Mapping[str, Any] | None = None
 
 
 CATALOGUE = (
@@ -118,29 +123,62 @@ CATALOGUE = (
 
 
 def list_models() -> list[ModelInfo]:
-    """Return the catalogue, each with whether its files are here."""
-    return [_located(model) for model in CATALOGUE]
+    """Return the catalogue and the user's own, each with whether its files are here.
+
+    Raises:
+        ModelUnavailable: the list of the user's names is damaged.
+    """
+    return [*(_located(model) for model in CATALOGUE), *(_own(m) for m in read_named().values())]
 
 
 def model_info(spec: str) -> ModelInfo:
     """Return what is known of a model, from the catalogue and from its own files; fetches nothing.
 
     Raises:
-        UnknownName: no encoder has that name.
-        ModelUnavailable: its folder is here, but is no model's.
+        UnknownName: no encoder, and no model of the user's, has that name.
+        ModelUnavailable: its folder is here, but is no model's; or the list of the user's names
+            is damaged.
     """
+    if ":" not in spec and (named := read_named().get(spec)) is not None:
+        own = _own(named)
+        return replace(model_info(named.spec), spec=spec, what=own.what) if own.present else own
     spec = resolve_model(spec)
-    name, _, argument = spec.partition(":")
+    name, colon, argument = spec.partition(":")
     if name not in ENCODERS.names():
-        raise UnknownName("encoder", name, ENCODERS.names())
-    known = next((m for m in CATALOGUE if m.spec == spec), None)
-    if known is None:
+        known = ENCODERS.names() if colon else [*ENCODERS.names(), *read_named()]
+        raise UnknownName("encoder", name, known)
+    found = next((m for m in CATALOGUE if m.spec == spec), None)
+    if found is None:
         extra = "torch" if name in ("open_clip", "hf") else ""
-        known = ModelInfo(spec, argument or name, extra=extra)
+        found = ModelInfo(spec, argument or name, extra=extra)
     folder = _folder(spec)
+    if folder is not None and name == "checkpoint":
+        return _checkpoint(found, folder)
     if folder is None or name not in ("onnx", "starter"):
-        return _located(known)
-    return _described(known, read_bundle(folder))
+        return _located(found)
+    return _described(found, read_bundle(folder))
+
+
+def _own(named: NamedModel) -> ModelInfo:
+    folder = _folder(named.spec)
+    whole = _located(ModelInfo(named.spec, f"yours: {named.spec}"))
+    gone = "" if folder else " (its folder is gone)"
+    return replace(
+        whole,
+        spec=named.name,
+        what=whole.what + gone,
+        dim=named.dim,
+        image_size=named.image_size,
+        weights_hash=named.space.rpartition("/")[2],
+    )
+
+
+def _checkpoint(model: ModelInfo, folder: Path) -> ModelInfo:
+    """Return what a training run's folder tells; its kind says whether it needs torch."""
+    if read_checkpoint(folder)["kind"] != "starter":
+        return replace(_located(model), extra="torch")
+    described = _described(model, read_bundle(folder / "model"))
+    return replace(described, card=_card(folder))
 
 
 def _located(model: ModelInfo) -> ModelInfo:
@@ -148,11 +186,15 @@ def _located(model: ModelInfo) -> ModelInfo:
     folder = _folder(model.spec)
     if folder is None:
         return model
-    bundle = not model.spec.startswith("hf:")
+    name = model.spec.partition(":")[0]
+    if name == "checkpoint":
+        present = (folder / CHECKPOINT).is_file()
+    else:
+        present = name == "hf" or not hub.missing_files(folder)
     return replace(
         model,
         path=folder,
-        present=not (bundle and hub.missing_files(folder)),
+        present=present,
         card=_card(folder),
     )
 
@@ -165,6 +207,7 @@ def _described(model: ModelInfo, bundle: Bundle) -> ModelInfo:
         image_size=bundle.image_size,
         weights_hash=weights_hash(bundle),
         license=bundle.license or model.license,
+        checked=read_json(bundle.folder / "config.json").get("checked"),
     )
 
 
@@ -173,16 +216,17 @@ def _folder(spec: str) -> Path | None:
     name, _, argument = spec.partition(":")
     if name == "starter":
         return STARTER if STARTER.is_dir() else None
-    if name not in ("onnx", "hf") or not argument:
+    if name not in ("onnx", "hf", "checkpoint") or not argument:
         return None
     folder = Path(argument).expanduser()
     if folder.is_dir():
         return folder
-    return hub.cached_snapshot(argument) if hub.is_repo(argument) else None
+    hubs = name != "checkpoint" and hub.is_repo(argument)
+    return hub.cached_snapshot(argument) if hubs else None
 
 
 def _card(folder: Path) -> Path | None:
-    names = ("MODEL_CARD.md", "README.md")
+    names = ("MODEL_CARD.md", "README.md", "report.md")
     return next((folder / n for n in names if (folder / n).is_file()), None)
 
 

@@ -1,0 +1,215 @@
+"""Models written as ONNX; the reference is the torch model that each came from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+open_clip = pytest.importorskip("open_clip")
+pytest.importorskip("onnx")
+
+from mmsearch.encoders import STARTER, load_encoder  # noqa: E402
+from mmsearch.encoders.bundle import read_bundle  # noqa: E402
+from mmsearch.errors import BadSource, ExportFailed  # noqa: E402
+from mmsearch.models.export import export_model  # noqa: E402
+from mmsearch.models.probes import TEXTS, find_probes  # noqa: E402
+from mmsearch.models.tokenizers import check_tokens, write_tokenizer  # noqa: E402
+from tests.mmsearch.conftest import paint  # noqa: E402
+from tests.mmsearch.encoders.hf_models import BUILDERS, picture  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
+
+CLIP = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+# The shape of PE-Core and the like: the text tower is a module of its own.
+CUSTOM = CLIP | {"custom_text": True}
+# The shape of SigLIP: a text tower that reads its padding.
+READS_PADDING = CLIP | {
+    "custom_text": True,
+    "text_cfg": CLIP["text_cfg"] | {"no_causal_mask": True, "pool_type": "last"},
+}
+OPEN_CLIP = {"tiny-clip": CLIP, "tiny-custom": CUSTOM, "tiny-padding": READS_PADDING}
+
+
+@pytest.fixture
+def open_clip_spec(tmp_path):
+    """A function that makes a random model of an architecture, and returns its spec."""
+
+    def make(arch):
+        folder = tmp_path / "architectures"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{arch}.json").write_text(json.dumps(OPEN_CLIP[arch]))
+        open_clip.add_model_config(folder)
+        torch.manual_seed(0)
+        torch.save(open_clip.create_model(arch).state_dict(), folder / f"{arch}.pt")
+        return f"open_clip:{arch}/{folder / f'{arch}.pt'}"
+
+    return make
+
+
+@pytest.fixture
+def hf_spec(tmp_path):
+    def make(family):
+        torch.manual_seed(0)
+        BUILDERS[family](tmp_path / family)
+        return f"hf:{tmp_path / family}"
+
+    return make
+
+
+def assert_same_vectors(source, other, *, atol=1e-4):
+    images = [picture(size) for size in ((80, 50), (31, 90), (400, 300))]
+    expected = source.encode_images(np.stack([source.prepare(i) for i in images]))
+    rows = other.encode_images(np.stack([other.prepare(i) for i in images]))
+    np.testing.assert_allclose(rows, expected, atol=atol)
+    texts = [*TEXTS, "a cat and two dogs on a beach"]
+    expected = source.encode_texts(texts)
+    np.testing.assert_allclose(other.encode_texts(texts), expected, atol=atol)
+    alone = np.concatenate([other.encode_texts([text]) for text in texts])
+    np.testing.assert_allclose(alone, expected, atol=atol)
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip", "vit_bert", "chinese_clip", "alt_clip"])
+def test_a_transformers_model_gives_the_same_vectors_as_onnx(family, hf_spec, tmp_path):
+    spec = hf_spec(family)
+    made = export_model(spec, tmp_path / "out")
+    assert made.any_length == (family != "siglip")  # which reads its padding
+    assert_same_vectors(load_encoder(spec), load_encoder(f"onnx:{tmp_path / 'out'}"))
+
+
+@pytest.mark.parametrize("arch", OPEN_CLIP)
+def test_an_open_clip_model_gives_the_same_vectors_as_onnx(arch, open_clip_spec, tmp_path):
+    spec = open_clip_spec(arch)
+    made = export_model(spec, tmp_path / "out")
+    assert made.any_length == (arch != "tiny-padding")
+    encoder = load_encoder(f"onnx:{tmp_path / 'out'}")
+    assert encoder.space.name == made.space
+    assert_same_vectors(load_encoder(spec, device="cpu"), encoder)
+
+
+def test_the_source_itself_is_left_in_inference_mode(hf_spec, tmp_path):
+    from mmsearch.encoders.onnx_writer import write_tower
+
+    model = load_encoder(hf_spec("clip"), device="cpu").model
+    pixels = torch.zeros(2, 3, 32, 32)
+    write_tower(tmp_path / "m.onnx", model.module, model.images, (pixels,), {"image": {0: "n"}})
+    assert not any(module.training for module in model.module.modules())
+
+
+def test_the_export_of_the_starter_is_the_starter(tmp_path):
+    made = export_model("starter", tmp_path / "out")
+    assert made.space == load_encoder("starter").space.name
+    assert made.pictures.least > 0.9999
+
+
+def test_weights_lie_beside_the_graphs_and_the_check_is_recorded(hf_spec, tmp_path):
+    made = export_model(hf_spec("clip"), tmp_path / "out")
+    assert (tmp_path / "out/textual/model.onnx.data").stat().st_size > 1000
+    checked = json.loads((tmp_path / "out/config.json").read_text())["checked"]
+    assert checked["pictures"] == made.pictures.as_dict()
+    assert checked["texts"]["n"] == len(TEXTS)
+    assert checked["texts"]["least"] > 0.9999
+    assert read_bundle(tmp_path / "out").weights_hash == made.space.partition("/")[2]
+
+
+def test_int8_has_8_bit_products_is_smaller_and_is_measured(tmp_path):
+    import onnx
+
+    export_model("starter", tmp_path / "out", int8=True, least=0.9)
+    graph = onnx.load(str(tmp_path / "out/textual/model.onnx"), load_external_data=False).graph
+    kinds = [node.op_type for node in graph.node]
+    assert kinds.count("MatMulInteger") > 30
+    visual = onnx.load(str(tmp_path / "out/visual/model.onnx"), load_external_data=False).graph
+    assert not any("ConvInteger" in node.op_type for node in visual.node)
+    size = sum(f.stat().st_size for f in (tmp_path / "out").rglob("model.onnx.data"))
+    assert size < sum(f.stat().st_size for f in STARTER.rglob("model.onnx.data"))
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    assert config["checked"]["int8"]
+    assert 0.9 < config["checked"]["texts"]["least"] < 0.99999
+    assert config["weights_hash"] != load_encoder("starter").space.name.partition("/")[2]
+    load_encoder(f"onnx:{tmp_path / 'out'}").encode_texts(["a dog"])
+
+
+def test_a_copy_that_differs_is_refused_and_leaves_nothing(hf_spec, tmp_path):
+    spec = hf_spec("clip")
+    with pytest.raises(ExportFailed, match=r"least cosine .* on 14 pictures"):
+        export_model(spec, tmp_path / "out", least=1.1)
+    assert not (tmp_path / "out").exists()
+    assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+def test_a_folder_with_something_in_it_is_not_touched(hf_spec, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "holiday.jpg").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(BadSource, match="not empty"):
+            export_model("starter", out, force=force)
+    assert [p.name for p in out.iterdir()] == ["holiday.jpg"]
+
+
+def test_force_replaces_a_model_only_by_one_that_passes(hf_spec, tmp_path):
+    out = tmp_path / "out"
+    first = export_model(hf_spec("clip"), out)
+    with pytest.raises(BadSource, match="--force to replace"):
+        export_model(hf_spec("vit_bert"), out)
+    with pytest.raises(ExportFailed):
+        export_model(hf_spec("vit_bert"), out, force=True, least=1.1)
+    assert load_encoder(f"onnx:{out}").space.name == first.space
+    second = export_model(hf_spec("vit_bert"), out, force=True)
+    assert load_encoder(f"onnx:{out}").space.name == second.space != first.space
+
+
+def test_a_tokenizer_that_cannot_be_written_is_named(hf_spec, tmp_path):
+    from mmsearch.encoders.tokens import Tokens
+
+    spec = hf_spec("clip")
+    export_model(spec, tmp_path / "out")
+    model = load_encoder(spec, device="cpu").model
+    file = tmp_path / "out/textual/tokenizer.json"
+    file.write_text(file.read_text().replace('"a":4', '"e":4'))
+    with pytest.raises(ExportFailed, match="cannot be written as a tokenizer"):
+        check_tokens(model, Tokens(read_bundle(tmp_path / "out"), 12))
+    slow = replace(model, tokenizer="a tokenizer in Python")
+    with pytest.raises(ExportFailed, match="'fast' ones"):
+        write_tokenizer(slow, tmp_path / "other")
+
+
+def test_pictures_to_check_on_can_be_named_and_must_be_there(tmp_path):
+    paint(tmp_path / "photos/red.png", "red")
+    (tmp_path / "photos/red.txt").write_text("something red")
+    probes = find_probes("starter", str(tmp_path / "photos"))
+    assert len(list(probes.pictures())) == 1
+    assert probes.texts[0] == "something red"
+    (tmp_path / "none").mkdir()
+    with pytest.raises(BadSource, match="no pictures"):
+        find_probes("starter", str(tmp_path / "none"))
+
+
+def test_a_checkpoint_is_checked_on_its_held_out_pictures(tmp_path):
+    from mmsearch.train.trainable import describe
+
+    red = paint(tmp_path / "red.png", "red")
+    describe(tmp_path, "starter", pictures=[str(red), "/gone.png"], texts=["something red"])
+    probes = find_probes(f"checkpoint:{tmp_path}")
+    assert probes.source == "held out from its training"
+    assert len(probes.openers) == 1
+    assert probes.texts[0] == "something red"
+
+
+def test_generated_pictures_are_called_so(monkeypatch):
+    monkeypatch.setattr("mmsearch.photos.find_spec", lambda name: None)
+    probes = find_probes("starter")
+    assert "generated" in probes.source
+    sizes = [image.size for image in probes.pictures()]
+    assert len(set(sizes)) == len(sizes) == 8
