@@ -18,6 +18,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from mmsearch.encoders.onnx_graph import save_graph
+from mmsearch.encoders.onnx_writer import write_tower
 from mmsearch.encoders.weights import bundle_hash
 from mmsearch.train.starter_towers import (
     CONTEXT_LENGTH,
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from mmsearch.train.starter import Model
 
 NAME = "starter-1"
-OPSET = 18  # onnxruntime 1.20 knows up to 21
 SMALL = 1024  # tensors of fewer elements stay float32: biases, norms
 
 
@@ -130,36 +131,14 @@ def _write(
     module: nn.Module, example: tuple[Tensor, ...], axes: dict[str, dict[int, str]], folder: Path
 ) -> None:
     path = folder / "model.onnx"
-    data = folder / "model.onnx.data"
-    path.unlink(missing_ok=True)
-    data.unlink(missing_ok=True)  # the writer appends
-    torch.onnx.export(
-        module.eval(),
-        example,
-        str(path),
-        input_names=list(axes),
-        output_names=["embedding"],
-        dynamic_axes={**axes, "embedding": {0: "n"}},
-        opset_version=OPSET,
-        dynamo=False,
-    )
+    write_tower(path, module.eval(), module.forward, example, axes)
     save_narrow(optimised(path), path)
 
 
 def save_narrow(graph: onnx.ModelProto, path: Path) -> None:
     """Write a graph with narrow weights, which lie beside it in one file."""
-    data = path.with_name(path.name + ".data")
-    data.unlink(missing_ok=True)  # the writer appends
     store_narrow(graph)
-    onnx.save_model(
-        graph,
-        str(path),
-        save_as_external_data=True,
-        all_tensors_to_one_file=True,
-        location=data.name,
-        size_threshold=SMALL,
-    )
-    data.chmod(0o644)  # onnx leaves it to its owner alone
+    save_graph(graph, path)
 
 
 def optimised(path: Path) -> onnx.ModelProto:
