@@ -45,6 +45,10 @@ class BadSource(MmsearchError):
     """A file of pairs, a folder or a list of paths that cannot be read as such."""
 
 
+class NoSplits(BadSource):
+    """A split was asked for, and the source has none at all."""
+
+
 class BadQuery(MmsearchError):
     """A query that cannot be answered: empty, or with a picture that cannot be read."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mmsearch.errors import BadSource
+from mmsearch.errors import BadSource, NoSplits
 from mmsearch.readers import flickr
 from mmsearch.readers.dataset import read_dataset, read_questions
 from mmsearch.readers.folder import is_junk, read_folder
@@ -69,7 +69,7 @@ def read(
     if listed is not None:
         return listed(source, split=split)
     if split is not None:
-        raise BadSource(f"{printable(source)} has no splits; only tables and data sets have them")
+        raise NoSplits(f"{printable(source)} has no splits; only tables and data sets have them")
     if source == "-":
         return read_paths(stdin or sys.stdin.buffer, follow_links=follow_links)
     if status is None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mmsearch.errors import BadSource
+from mmsearch.errors import BadSource, NoSplits
 from mmsearch.readers.captions import captions_beside
 from mmsearch.readers.formats import refusal
 from mmsearch.types import Item, MetaValue, Sample, Skipped
@@ -182,14 +182,17 @@ class Splits:
         """Complain when nothing was kept.
 
         Raises:
-            BadSource: splits were asked for and the source has none of them.
+            NoSplits: the source has no split at all.
+            BadSource: it has others than those asked for.
         """
         if self._wanted is None or self._kept:
             return
-        seen = ", ".join(sorted(filter(None, self._seen))) or "none"
+        seen = ", ".join(sorted(filter(None, self._seen)))
         wanted = ", ".join(sorted(self._wanted))
-        raise BadSource(
-            f"{printable(source)} has no split {printable(wanted)!r}; it has {printable(seen)}"
+        sort = BadSource if seen else NoSplits
+        raise sort(
+            f"{printable(source)} has no split {printable(wanted)!r}; it has "
+            f"{printable(seen) or 'none'}"
         )
 
 
@@ -197,10 +200,10 @@ def without_splits(path: str, split: str | None, what: str) -> None:
     """Complain about a split where each file is one.
 
     Raises:
-        BadSource: a split was asked for.
+        NoSplits: a split was asked for.
     """
     if split is not None:
-        raise BadSource(f"{printable(path)} has no splits: {what} is one; leave out --split")
+        raise NoSplits(f"{printable(path)} has no splits: {what} is one; leave out --split")
 
 
 def real_path(path: str) -> str:

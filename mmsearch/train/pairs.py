@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.errors import BadSource
+from mmsearch.errors import BadSource, NoSplits
 from mmsearch.readers import read
 from mmsearch.sources import place_of
 from mmsearch.types import Sample, Skipped
@@ -162,10 +161,8 @@ def _of_one(
     if Path(source).is_file():
         try:
             train = read_pairs(source, split=split, group_by=group_by)
-        except BadSource as error:
-            # A source without splits is divided; one that has others was meant otherwise.
-            if not re.search(r"has no splits;|has no split .*; it has none$", str(error)):
-                raise
+        except NoSplits:
+            pass  # it is divided; one that has other splits was meant otherwise
         else:
             return train, read_pairs(source, split=val_split, group_by=group_by)
     return divide(read_pairs(source, group_by=group_by), share=share, seed=seed)

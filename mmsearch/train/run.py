@@ -68,15 +68,11 @@ def train(
     torch.set_num_threads(job.threads or usable_cores())
     model = open_trainable(job.base)
     identity = identity_of(job, model)
-    done = None
-    if world.leads:
-        _claim(job, identity)
-        done = _finished(job, identity)
-    if world.told(done is not None):  # to all, or the others would wait for this process
+    ended_before, report = _ended_before(job, identity, world)
+    if ended_before:
         say(f"{job.out} holds this very run, finished")
-        return done
-    device = _device(job, world)
-    model.module.to(device)
+        return report
+    model.module.to(_device(job, world))
     started = time.perf_counter()
     model, views, sets = cut_model(model, job, world=world, say=say)
     base_state = snapshot(model.module)
@@ -205,6 +201,16 @@ def _device(job: Job, world: World) -> torch.device:
     if world.size > 1 and torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return pick_device(job.device)
+
+
+def _ended_before(job: Job, identity: str, world: World) -> tuple[bool, dict[str, Any] | None]:
+    """Return whether this very run has ended, and in the first process its report."""
+    report = None
+    if world.leads:
+        _claim(job, identity)
+        report = _finished(job, identity)
+    # Told to all, or the others would wait for this process.
+    return bool(world.told(report is not None)), report
 
 
 def _claim(job: Job, identity: str) -> None:
