@@ -112,7 +112,7 @@ def test_other_settings_in_the_same_folder_are_refused_and_nothing_is_lost(
     before = report_of(tuned)
     done = call("train", "pairs.csv", "--base", "hf:clip", "--out", "tuned", *HOW, "--seed", "7")
     assert done.code == 2
-    assert "tuned holds a run of other settings (seed)" in done.err
+    assert "tuned holds a training run of other settings (seed)" in done.err
     assert "--restart" in done.err
     assert report_of(tuned) == before
     assert (tuned / "checkpoint.json").is_file()
