@@ -111,7 +111,8 @@ class SpaceMismatch(StoreError):
     def __init__(self, collection: str, holds: Space, got: Space) -> None:
         super().__init__(
             f"collection {collection!r} holds {holds.name} ({holds.dim}-d) but was given "
-            f"{got.name} ({got.dim}-d); search it with that encoder, or index into a new collection"
+            f"{got.name} ({got.dim}-d); search it with that encoder, embed it anew "
+            "(mmsearch reindex), or index into a new collection"
         )
         self.collection, self.holds, self.got = collection, holds, got
 

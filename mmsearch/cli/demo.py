@@ -24,7 +24,7 @@ QUESTIONS = (
     "a photographer at work",
     "a motorcycle parked indoors",
     "green grass",
-    "stars in the night sky",
+    "an astronaut in an orange suit",
 )
 PICTURE = "chelsea.png"
 

@@ -10,7 +10,7 @@ import pytest
 from mmsearch.cli import demo
 from tests.mmsearch.cli.conftest import Mmsearch
 
-RIGHT = ("coffee.png", "camera.png", "motorcycle_left.png", "grass.png", "hubble_deep_field.jpg")
+RIGHT = ("coffee.png", "camera.png", "motorcycle_left.png", "grass.png", "astronaut.png")
 
 
 def test_the_first_hit_of_each_question_is_the_right_picture(
@@ -42,6 +42,6 @@ def test_a_folder_that_is_no_demo_is_left_alone(
 def test_without_the_pictures_it_says_what_to_install(
     mmsearch: Mmsearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "find_spec", lambda _: None)
+    monkeypatch.setattr("mmsearch.photos.find_spec", lambda _: None)
     done = mmsearch("demo")
     assert (done.code, "pip install 'mmsearch[demo]'" in done.err) == (4, True)
