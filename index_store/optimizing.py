@@ -108,7 +108,7 @@ def optimize(
     )
     published = best is not None and publish
     if best and published and bench.writer:
-        publish_index(
+        published = publish_index(
             bench.writer, bench.store, bench.collection, bench.kind, shelf, best[2], best[1]
         )
     return OptimizeReport(

@@ -29,10 +29,11 @@ def build(shelf: Shelf, recipe: Recipe) -> ann.AnnIndex:
 def publish(
     writer: Writer, store: Path, collection: int, kind: Kind, shelf: Shelf,
     index: ann.AnnIndex | None, recipe: Recipe,
-) -> None:  # fmt: skip
+) -> bool:  # fmt: skip
     """Make an index over the shelf's slots durable, and then the current one.
 
-    None: searches are exact from now on.
+    None: searches are exact from now on. Returns False, and leaves nothing, if a compaction has
+    moved the rows since the shelf was looked at.
 
     Raises:
         StoreFull, WriteFailed: the file could not be written; the older index stays.
@@ -41,7 +42,7 @@ def publish(
     if index is None:
         for name in writer.publish(collection, kind, None):
             retire(folder / name)
-        return
+        return True
     path = folder / f"c{collection}-{kind}-{shelf.end}-{uuid.uuid4().hex[:8]}.faiss"
     temporary = path.with_suffix(".tmp")
     try:
@@ -58,8 +59,10 @@ def publish(
         raise write_error(store, error.__cause__ or error) from error
     base = shelf.segments[0].base
     file_ = IndexFile(0, recipe.text, base, shelf.end, path, size, digest)
-    for name in writer.publish(collection, kind, file_):
+    retired = writer.publish(collection, kind, file_)
+    for name in retired:
         retire(folder / name)
+    return path.name not in retired
 
 
 def pays(shelf: Shelf, threshold: int) -> bool:

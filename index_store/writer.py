@@ -149,11 +149,14 @@ class Writer:
         """Make an index file, durable already, the current one; return the retired files.
 
         The one before it is kept for readers that have just learnt its name. None: no index is
-        current from now on, and all are retired.
+        current from now on, and all are retired. A file over rows that a compaction has moved
+        while it was built comes back as retired itself.
         """
         table = schema.idx.c
         mine = (table.collection_id == collection) & (table.kind == kind)
         with self.transaction() as connection:
+            if file is not None and self._first(connection, collection, kind) != file.base:
+                return [file.path.name]
             self._next_seq(connection, collection)
             if file is not None:
                 values = {
@@ -175,6 +178,12 @@ class Writer:
             retired = list(connection.execute(select(table.file).where(old)).scalars())
             connection.execute(delete(schema.idx).where(old))
         return retired
+
+    def _first(self, connection: Connection, collection: int, kind: Kind) -> int | None:
+        """Return the first position of a shelf."""
+        table = schema.segment.c
+        mine = (table.collection_id == collection) & (table.kind == kind)
+        return connection.execute(select(func.min(table.base)).where(mine)).scalar()
 
     def drop_indexes(self, collection: int, kind: Kind) -> list[str]:
         """Forget all indexes of one shelf; return their files."""

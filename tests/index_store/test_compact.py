@@ -110,6 +110,27 @@ def test_an_index_over_the_old_positions_goes_with_them(store: Store) -> None:
     assert store.verify(full=True) == []
 
 
+def test_an_index_that_was_built_while_its_rows_moved_is_not_published(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from index_store import optimizing
+
+    collection = half_dead(store, 1_200)
+    before = answers(collection)
+    build = optimizing.build
+
+    def built_late(shelf, recipe):
+        made = build(shelf, recipe)
+        collection.compact("image")
+        return made
+
+    monkeypatch.setattr(optimizing, "build", built_late)
+    assert not collection.build_index("image", threshold=256)
+    assert list((store.path / "idx").iterdir()) == []
+    assert answers(collection) == before
+    assert store.verify(full=True) == []
+
+
 @pytest.mark.skipif(os.name == "nt", reason="an open file cannot be removed there")
 def test_readers_go_on_over_a_compaction(store: Store) -> None:
     collection = half_dead(store)
