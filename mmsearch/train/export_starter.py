@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from mmsearch.encoders.onnx_graph import save_graph
 from mmsearch.encoders.onnx_writer import write_tower
 from mmsearch.encoders.weights import bundle_hash
+from mmsearch.train.starter_model import fix_padding
 from mmsearch.train.starter_towers import (
     CONTEXT_LENGTH,
     IMAGE_SIZE,
@@ -102,29 +103,6 @@ def export(model: Model, out: Path, *, resize_mode: str) -> None:
         "license": "weights trained on Flickr8k: research and non-commercial use; see README.md",
     }
     _write_json(out / "config.json", config)
-
-
-def fix_padding(base: ImageBase, example: Tensor) -> None:
-    """Replace the convolutions that pad by their input's size by ones that pad by constants.
-
-    The same result for pictures of the example's size, and 30 graph nodes less a convolution.
-    """
-    from timm.layers import Conv2dSame
-    from timm.layers.padding import pad_same_arg
-
-    sizes: dict[nn.Module, list[int]] = {}
-    asking = [m for m in base.modules() if isinstance(m, Conv2dSame)]
-    for conv in asking:
-        conv.register_forward_pre_hook(lambda m, given: sizes.update({m: list(given[0].shape[2:])}))
-    with torch.no_grad():
-        base(example)
-    for parent in list(base.modules()):
-        for name, conv in list(parent.named_children()):
-            if conv in sizes:
-                conv.__class__ = nn.Conv2d
-                conv._forward_pre_hooks.clear()
-                pad = pad_same_arg(sizes[conv], conv.kernel_size, conv.stride, conv.dilation)
-                setattr(parent, name, nn.Sequential(nn.ZeroPad2d(pad), conv))
 
 
 def _write(
