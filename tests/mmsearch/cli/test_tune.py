@@ -5,12 +5,18 @@ from __future__ import annotations
 import click
 import pytest
 
+from mmsearch.cli import cli
 from mmsearch.cli.tune import tune_command
+
+
+def parent() -> click.Context:
+    """Return the group's context: click remembers the help option of a command's first one."""
+    return click.Context(cli, **cli.context_settings)
 
 
 def timeout_of(text: str) -> float:
     words = ["pairs.csv", "--out", "tuning", "--timeout", text]
-    seconds: float = tune_command.make_context("tune", words).params["timeout"]
+    seconds: float = tune_command.make_context("tune", words, parent=parent()).params["timeout"]
     return seconds
 
 
@@ -29,5 +35,7 @@ def test_what_is_no_time_is_refused(text):
 
 def test_many_processes_are_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
+    words = ["pairs.csv", "--out", str(tmp_path)]
+    context = tune_command.make_context("tune", words, parent=parent())
     with pytest.raises(click.UsageError, match="one process"):
-        tune_command.main(["pairs.csv", "--out", str(tmp_path)], standalone_mode=False)
+        tune_command.invoke(context)

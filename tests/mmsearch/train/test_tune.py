@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -264,7 +265,9 @@ def test_the_command_of_the_best_trial_is_understood_by_train_and_trains_alike(t
     words = shlex.split(report["best"]["command"])
     assert words[:2] == ["mmsearch", "train"]
     command = cli.get_command(None, "train")
-    given = command.make_context("train", words[2:]).params
+    # Below its group, as it is called: click remembers the help option of the first context.
+    parent = click.Context(cli, **cli.context_settings)
+    given = command.make_context("train", words[2:], parent=parent).params
     assert (given["dropout"], given["head_lr"], given["augment"]) == (0.2, 0.02, False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "open_trainable", opened)
