@@ -7,13 +7,15 @@ VisionTextDualEncoder. Never code from a repository, never a pickle.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers.utils import logging
 
 from mmsearch.encoders import hub, weights
 from mmsearch.encoders.bundle import read_json
@@ -91,6 +93,19 @@ def _dual(folder: Path) -> DualModel:
     )
 
 
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep transformers from drawing bars on stderr: progress is the command line's to show."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+@_no_bars()
 def _load_model(folder: Path, *, safetensors: bool) -> Any:
     try:
         model = AutoModel.from_pretrained(

@@ -95,16 +95,37 @@ def _worth(row: Row) -> tuple[int, float, int]:
 
 
 def importances(study: Any) -> tuple[dict[str, float] | None, str]:
-    """Return the share of each value in reaching the best trials; or None, and why not."""
-    done = study.get_trials(deepcopy=False, states=(States.COMPLETE,))
-    if len(done) < ENOUGH:
-        return None, f"{len(done)} complete trials are too few to say; it takes {ENOUGH}"
-    if len({trial.value for trial in done}) == 1:
+    """Return the share of each value in reaching the best trials; or None, and why not.
+
+    A trial that was stopped early counts with its last evaluation: the pruner stops what is
+    below the median, so it is not of the best quarter, whatever it would have become. What
+    the general set has lost too much is taken off, as for the pruner.
+    """
+    done = study.get_trials(deepcopy=False, states=(States.COMPLETE, States.PRUNED))
+    judged = [(trial, _judged(trial)) for trial in done]
+    judged = [(trial, value) for trial, value in judged if value is not None]
+    if len(judged) < ENOUGH:
+        return None, f"{len(judged)} trials are too few to say; it takes {ENOUGH}"
+    if len({value for _, value in judged}) == 1:
         return None, "all trials are equally good"
+    whole = optuna.create_study(direction="maximize")
+    whole.add_trials(
+        optuna.trial.create_trial(params=t.params, distributions=t.distributions, value=value)
+        for t, value in judged
+    )
     # PED-ANOVA, arXiv:2304.10255; of the values by which trials reach the best quarter.
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=TOP)
-    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    found = optuna.importance.get_param_importances(whole, evaluator=evaluator)
     return {name: round(value, 4) for name, value in found.items()}, ""
+
+
+def _judged(trial: Any) -> float | None:
+    """Return what a trial is worth, in points of R@k; None where it was never measured."""
+    if trial.state == States.PRUNED:
+        reported = trial.intermediate_values
+        return float(reported[max(reported)]) if reported else None
+    lost = sum(max(0.0, float(excess)) for excess in trial.constraints.values())
+    return float(trial.value) - lost
 
 
 def command(search: Search, values: Mapping[str, Any]) -> str:

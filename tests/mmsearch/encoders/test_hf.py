@@ -49,6 +49,12 @@ def reference(folder):
     return model, tokenizer, processor
 
 
+def test_loading_writes_nothing_and_leaves_transformers_bars_as_they_were(clip_folder, capfd):
+    load_encoder(f"hf:{clip_folder}", device="cpu")
+    assert capfd.readouterr() == ("", "")
+    assert transformers.utils.logging.is_progress_bar_enabled()
+
+
 def test_it_is_an_encoder(encoder):
     assert isinstance(encoder, Encoder)
     assert (encoder.space.dim, encoder.image_size) == (16, 32)

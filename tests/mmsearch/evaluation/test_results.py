@@ -116,7 +116,8 @@ def test_the_split_tells_the_index_from_the_model(
     store, images, queries = many
     collection = store.create_collection("many", Space("test/1", 32))
     collection.add([Item(f"p{n}") for n in range(len(images))], images)
-    assert collection.build_index("image", threshold=0)
+    # One bit for each of 32 dimensions: coarser than what is built without being asked.
+    assert collection.optimize("image", indexes=["rabitq"]).published
     first = rank_relevant(queries, images, relevance([[n] for n in range(1_000)])).first.tolist()
     wanted = [frozenset([f"p{n}"]) for n in range(1_000)]
     found = split_loss(collection, queries, wanted, first, "image", effort=11)
@@ -125,7 +126,7 @@ def test_the_split_tells_the_index_from_the_model(
     assert stages["exact"].lost == pytest.approx({1: 0, 5: 0, 10: 0}, abs=0.3)  # float16
     # 11 candidates of 1,000 by a coarse code: something is lost, and it is said.
     assert stages["index"].lost is not None
-    assert stages["index"].lost[10] > 0.2
+    assert stages["index"].lost[10] > 0.5
     assert stages["index"].hits[10] == stages["exact"].hits[10] - stages["index"].lost[10]
 
 

@@ -26,7 +26,7 @@ from mmsearch.train.pairs import read_pairs  # noqa: E402
 from mmsearch.train.space import Choices, Range, as_json  # noqa: E402
 from mmsearch.train.tune import Search, out_of_memory, tune  # noqa: E402
 from mmsearch.train.tune_plot import draw  # noqa: E402
-from mmsearch.train.tune_report import importances  # noqa: E402
+from mmsearch.train.tune_report import States, _judged, importances  # noqa: E402
 from tests.mmsearch.train.toys import blobs, toy  # noqa: E402
 
 RATES = {"head_lr": Choices((0.02, 1e-7))}  # one that learns, one that does not
@@ -220,11 +220,37 @@ def test_importances_name_the_value_that_mattered(tmp_path):
         return -abs(trial.suggest_float("head_lr", 0.0, 1.0) - 0.5)
 
     study.optimize(peak, n_trials=19)
-    assert importances(study) == (None, "19 complete trials are too few to say; it takes 20")
+    assert importances(study) == (None, "19 trials are too few to say; it takes 20")
     study.optimize(peak, n_trials=21)
     found, _ = importances(study)
     assert found["head_lr"] > 3 * found["weight_decay"]
     assert sum(found.values()) == pytest.approx(1, abs=0.001)
+
+
+def test_importances_count_pruned_trials_and_take_off_what_the_general_set_lost(tmp_path):
+    study = optuna.create_study(direction="maximize")
+    axes = {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in ("head_lr", "lr")}
+    for number in range(20):
+        # The higher head_lr the better, but beyond 0.5 the general set loses ten times that.
+        head_lr, lr = number / 20, (number * 7 % 20) / 20
+        pruned = number < 8
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"head_lr": head_lr, "lr": lr},
+                distributions=axes,
+                value=None if pruned else head_lr,
+                state=States.PRUNED if pruned else States.COMPLETE,
+                intermediate_values={1: head_lr},
+                constraints=None if pruned else {"general": 10 * (head_lr - 0.5)},
+            )
+        )
+    found, why = importances(study)
+    assert why == ""
+    assert found["head_lr"] > 3 * found["lr"]
+    judged = {t.params["head_lr"]: _judged(t) for t in study.get_trials()}
+    assert judged[0.35] == 0.35  # pruned: its last evaluation
+    assert judged[0.5] == 0.5
+    assert judged[0.9] == pytest.approx(0.9 - 4.0)
 
 
 def test_a_search_is_drawn_with_pruned_and_infeasible_trials(tmp_path):
