@@ -15,6 +15,7 @@ import numpy as np
 from sqlalchemy import Connection, bindparam, delete, insert, update
 
 from index_store import rows, schema, segment
+from index_store.db import driver
 from index_store.errors import StoreCorrupt, StoreFull
 from index_store.publish import retire
 from index_store.segment import Halves, Segment
@@ -106,13 +107,6 @@ def repack(
     done.dead = sum(s.slots for s in segments) - done.live
     done.old_files += _switch(connection, store, collection, kind, copy.segments)
     return done
-
-
-def driver(connection: Connection) -> sqlite3.Connection:
-    """Return the sqlite3 connection that is inside this transaction."""
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)
-    return raw
 
 
 def count_live(raw: sqlite3.Connection, collection: int, kind: Kind) -> int:

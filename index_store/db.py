@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from index_store.errors import StoreCorrupt, StoreError, StoreNotFound, StoreTooNew
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 FORMAT = 1
 META = "meta.db"
@@ -46,12 +46,22 @@ def writer_engine(store: Path) -> Engine:
             "synchronous=FULL",
             "fullfsync=ON",
             "foreign_keys=ON",
+            # KiB: keys and hashes come in no order, so each row of a batch touches a page of its
+            # own in their indexes.
+            "cache_size=-32768",
         ):
             connection.execute(f"PRAGMA {pragma}")
 
     event.listen(engine, "connect", configure)
     event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
+
+
+def driver(connection: Connection) -> sqlite3.Connection:
+    """Return the sqlite3 connection that is inside this transaction."""
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
 
 
 def read_connection(store: Path) -> sqlite3.Connection:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from index_store import schema
+from index_store.db import driver
 
 MODULUS = 1 << 32
 COLLECTION = "id, name, space, dim, metric, model, created"
@@ -44,9 +45,7 @@ def change(
 def renew(connection: Connection, collection: int) -> None:
     """Compute the digest from what is there, or forget it with its collection."""
     kv = schema.kv
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)
-    value = compute(raw, collection)
+    value = compute(driver(connection), collection)
     if value is None:
         connection.execute(delete(kv).where(kv.c.key == _key(collection)))
     else:

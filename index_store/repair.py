@@ -18,8 +18,8 @@ from sqlalchemy import delete
 from sqlalchemy.dialects.sqlite import insert
 
 from index_store import digest, salvage, schema, verify
-from index_store.compact import driver, repack
-from index_store.db import read_connection
+from index_store.compact import repack
+from index_store.db import driver, read_connection
 from index_store.disk import make_folder, sync_data, sync_folder
 from index_store.errors import StoreCorrupt
 from index_store.publish import retire

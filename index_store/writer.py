@@ -7,23 +7,22 @@ transaction with the rows and the new number of slots. That COMMIT is the commit
 from __future__ import annotations
 
 import sqlite3
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, Engine, Table, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 
-from index_store import digest, rows, schema, segment
+from index_store import adding, digest, rows, schema
+from index_store.db import driver
 from index_store.disk import write_error
-from index_store.errors import BadVectors, KeyTaken, StoreError
-from index_store.shelf import VECTORS, IndexFile
-from index_store.types import KINDS, AddReport, Failure, Item, Kind, Space, Vectors
+from index_store.errors import KeyTaken, StoreError
+from index_store.shelf import IndexFile
+from index_store.types import AddReport, Failure, Item, Kind, Space, Vectors
 
 Row = dict[str, Any]
 
@@ -87,26 +86,15 @@ class Writer:
 
     def add(self, collection: int, items: Sequence[Item], vectors: Vectors) -> AddReport:
         """Insert or replace items with their vectors, all or none. See `Collection.add`."""
-        halves = to_halves(vectors, len(items))
+        halves = adding.to_halves(vectors, len(items))
         for item in items:
             rows.check(item)
         with self.transaction() as connection:
-            before = self._count(connection, collection)
-            seq = self._next_seq(connection, collection)
-            last = {item.key: n for n, item in enumerate(items)}
-            for kind in KINDS:
-                chosen = [n for n in sorted(last.values()) if items[n].kind == kind]
-                if chosen:
-                    base = self._append(connection, collection, kind, halves[chosen])
-                    crcs = segment.crcs(halves[chosen])
-                    new = [
-                        rows.to_row(items[i], base + n, crc)
-                        for n, (i, crc) in enumerate(zip(chosen, crcs, strict=True))
-                    ]
-                    self._upsert(connection, collection, new, seq)
-            self._forget_failures(connection, collection, [i.key for i in items])
-            added = self._count(connection, collection) - before
-        return AddReport(added, len(items) - added, seq)
+            raw = driver(connection)
+            report = adding.add(raw, self._store, collection, items, halves)
+            if adding.failed_before(raw, collection):
+                self._forget_failures(connection, collection, [i.key for i in items])
+        return report
 
     def update(self, collection: int, items: Sequence[Item]) -> int:
         """Replace all but the vectors of items that are there; return how many were."""
@@ -250,49 +238,10 @@ class Writer:
             ).scalars()
         return sorted(found)
 
-    def _append(
-        self, connection: Connection, collection: int, kind: Kind, halves: segment.Halves
-    ) -> int:
-        """Write rows to the last segment, or a new one; return the first one's position."""
-        table = schema.segment
-        last = connection.execute(
-            select(table)
-            .where(table.c.collection_id == collection, table.c.kind == kind)
-            .order_by(table.c.base.desc())
-            .limit(1)
-        ).one_or_none()
-        folder, dim = self._store / VECTORS, halves.shape[1]
-        current = last and segment.Segment(
-            folder / last.file, dim, last.base, last.slots, last.uuid
-        )
-        if current is None or current.full():
-            base = current.end if current else 0
-            name = f"c{collection}-{kind}-{base}-{uuid.uuid4().hex[:8]}.vec"
-            current = segment.create(folder / name, dim, base)
-            values = {"collection_id": collection, "kind": kind, "base": base, "slots": 0}
-            connection.execute(insert(table).values(values | {"file": name, "uuid": current.uuid}))
-        longer = current.append(halves)
-        connection.execute(
-            update(table).where(table.c.file == current.path.name).values(slots=longer.slots)
-        )
-        return current.end
-
-    def _upsert(self, connection: Connection, collection: int, new: list[Row], seq: int) -> None:
-        statement = insert(schema.item)
-        replaced = {name: statement.excluded[name] for name in [*new[0], "seq"] if name != "key"}
-        connection.execute(
-            statement.on_conflict_do_update(["collection_id", "key"], set_=replaced),
-            [row | {"collection_id": collection, "seq": seq} for row in new],
-        )
-
     def _next_seq(self, connection: Connection, collection: int) -> int:
         table = schema.collection
         statement = update(table).where(table.c.id == collection).values(seq=table.c.seq + 1)
         return int(connection.execute(statement.returning(table.c.seq)).scalar_one())
-
-    def _count(self, connection: Connection, collection: int) -> int:
-        mine = schema.item.c.collection_id == collection
-        return int(connection.execute(select(func.count()).where(mine)).scalar_one())
 
     def _insert_failures(
         self, connection: Connection, collection: int, failures: Sequence[Failure]
@@ -323,19 +272,3 @@ class Writer:
             statement = delete(table).where(table.c.collection_id == collection, some)
             gone += [tuple(r) for r in connection.execute(statement.returning(*table.c))]
         return gone
-
-
-def to_halves(vectors: Vectors, n: int) -> segment.Halves:
-    """Return the vectors as they are stored, checked.
-
-    Raises:
-        BadVectors: not n rows, not two-dimensional, NaN or infinity, or no unit rows.
-    """
-    vectors = np.asarray(vectors, np.float32)
-    if vectors.ndim != 2 or len(vectors) != n:
-        raise BadVectors(f"{n} items, but vectors of shape {vectors.shape}")
-    lengths = np.linalg.norm(vectors, axis=1)
-    if not np.all(np.abs(lengths - 1) < 1e-2):
-        bad = int(np.flatnonzero(~(np.abs(lengths - 1) < 1e-2))[0])
-        raise BadVectors(f"row {bad} has length {lengths[bad]}, not 1 (or holds a NaN)")
-    return vectors.astype(np.float16)

@@ -57,6 +57,16 @@ def test_the_same_key_is_replaced_not_doubled(collection: Collection) -> None:
     assert collection.vectors(["/p/0.jpg"])[0] == pytest.approx(one_hot(5)[0])
 
 
+def test_an_add_says_how_many_were_new_whatever_kind_they_had_before(
+    collection: Collection,
+) -> None:
+    collection.add([Item("a"), Item("b", "text")], one_hot(0, 1))
+    both = [Item("a", "text"), Item("b", "text"), Item("c"), Item("c", "text")]
+    report = collection.add(both, one_hot(0, 1, 2, 3))
+    assert (report.added, report.updated) == (1, 3)
+    assert (collection.count("image"), collection.count("text")) == (0, 3)
+
+
 def test_of_two_equal_keys_in_one_call_the_later_stays(collection: Collection) -> None:
     report = collection.add([Item("a", stamp="1"), Item("a", stamp="2")], one_hot(0, 1))
     assert (report.added, report.updated) == (1, 1)
