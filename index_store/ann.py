@@ -95,6 +95,18 @@ def build(recipe: Recipe, rows: Iterable[Halves], sample: Halves, dim: int) -> A
     return AnnIndex(index)
 
 
+def kmeans(rows: Vectors, count: int, *, rounds: int = 20, seed: int = 0) -> Vectors:
+    """Return the unit centres, (count, dim), of a spherical k-means over unit rows."""
+    faiss = _faiss()
+    clustering = faiss.Kmeans(
+        rows.shape[1], count, niter=rounds, seed=seed, spherical=True,
+        min_points_per_centroid=1, max_points_per_centroid=1 << 20,
+    )  # fmt: skip
+    clustering.train(np.ascontiguousarray(rows, np.float32))
+    centres: Vectors = clustering.centroids
+    return centres
+
+
 def load(path: Path, size: int, blake2b: str) -> AnnIndex:
     """Open a published index by memory map.
 

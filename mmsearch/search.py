@@ -73,6 +73,20 @@ def _scope(query: Query) -> tuple[int, Kind, Where | None]:
     return query.k, query.kind, query.where
 
 
+def neighbours(
+    collection: Collection, key: str, k: int, *, kind: Kind = "image", where: Where | None = None
+) -> list[Hit]:
+    """Return up to k hits nearest to a stored item, without the item itself; no model is needed.
+
+    Raises:
+        KeyError: no item has that key.
+        BadFilter: the filter cannot be understood.
+    """
+    vector = collection.vectors([key])
+    (found,) = collection.search(vector, k + 1, kind=kind, where=where)
+    return ranked([m for m in found if m.item.key != key][:k])
+
+
 def ranked(matches: Sequence[Match]) -> list[Hit]:
     """Return matches, best first already, as hits with their ranks."""
     return [

@@ -14,7 +14,7 @@ FILES = sorted([*ROOT.glob("mmsearch/**/*.py"), *ROOT.glob("index_store/**/*.py"
 # Layers of mmsearch, highest first; a module imports only from lower ones, or its own.
 LAYERS: list[set[str]] = [
     {"cli", "web", "mcp", "__main__"},
-    {"repairing"},
+    {"repairing", "organise"},
     {"ingestion", "reindexing", "search", "evaluation", "train", "models", "moving", "transfer"},
     {"encoders", "rerankers", "readers"},
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources",

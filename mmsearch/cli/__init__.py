@@ -21,6 +21,8 @@ COMMANDS = {
     "index": ("index", "Add pictures and texts to a collection."),
     "search": ("search", "Find pictures or texts by a text or a picture."),
     "batch": ("search", "Answer many queries with one load of the model."),
+    "similar": ("similar", "Find what is like a stored picture or text."),
+    "dupes": ("dupes", "Find pictures that are there more than once."),
     "reindex": ("reindex", "Embed a collection anew with another model."),
     "optimize": ("optimize", "Choose, measure and build the index that searches use."),
     "status": ("status", "Show what is stored."),

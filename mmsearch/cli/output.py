@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from mmsearch.types import Hit, Query
+from mmsearch.types import Hit, Item, Query
 from mmsearch.uris import path_of, printable
 
 FORMATS = ("table", "json", "jsonl", "csv", "tsv", "paths")
@@ -21,7 +21,12 @@ COLUMNS = ("rank", "score", "key", "kind", "path", "text")
 
 def hit_path(hit: Hit) -> str:
     """Return the path of the hit's file, "" if it has none; undecodable bytes as surrogates."""
-    return path_of(hit.item.uri) if hit.item.uri.startswith("file:") else ""
+    return item_path(hit.item)
+
+
+def item_path(item: Item) -> str:
+    """Return the path of an item's file, as `hit_path`."""
+    return path_of(item.uri) if item.uri.startswith("file:") else ""
 
 
 def as_dict(hit: Hit) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from index_store.types import Kind
     from mmsearch.search import Engine
+    from mmsearch.types import Hit, Query
 
 F = TypeVar("F", bound="Callable[..., Any]")
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".avif", ".tif", ".tiff")
@@ -43,13 +45,16 @@ def _result_options(command: F) -> F:
 @click.option("--format", "format_", default="table", show_default=True, help=FORMAT_HELP,
               type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]))  # fmt: skip
 @click.option("-0", "--null", is_flag=True, help="Print paths ended by NUL, for xargs -0.")
+@click.option("--diverse", type=click.FloatRange(0, 1), metavar="X",
+              help="Hits unlike one another: 0 looks at the score alone, 1 only at what differs; "
+              "try 0.5.")  # fmt: skip
 @click.option("--text", "as_text", is_flag=True, help="QUERY is text even if a file has its name.")
 @threads_option
 @store_options
 def search_command(
     query: str, k: int, kind: Kind, model: str | None, where: str | None,
-    paths: tuple[str, ...], format_: str, null: bool, as_text: bool, threads: int | None,
-    store: Path, collection: str,
+    paths: tuple[str, ...], format_: str, null: bool, diverse: float | None, as_text: bool,
+    threads: int | None, store: Path, collection: str,
 ) -> int:  # fmt: skip
     """Find pictures or texts by QUERY: words, or the path of a picture.
 
@@ -74,7 +79,7 @@ def search_command(
             text=None if picture else query, image=query if picture else None,
             k=k, kind=kind, where=condition,
         )  # fmt: skip
-        hits = engine.search(asked)
+        hits = _found(engine, asked, diverse)
         write_hits(asked, hits, "paths" if null else format_, null=null)
     return Exit.OK if hits else Exit.NO_HITS
 
@@ -100,7 +105,7 @@ def batch_command(
     with _engine(store, collection, model, threads, picture=True) as engine:
         from mmsearch.cli.output import write_batch
         from mmsearch.pipeline import batched
-        from mmsearch.types import Hit, Query
+        from mmsearch.types import Query
 
         missed = 0
 
@@ -121,6 +126,15 @@ def batch_command(
 
         write_batch(answers(), format_)
     return Exit.NO_HITS if missed else Exit.OK
+
+
+def _found(engine: Engine, asked: Query, diverse: float | None) -> list[Hit]:
+    if diverse is None:
+        return engine.search(asked)
+    from mmsearch.organise.diversity import POOL, diversified
+
+    hits = engine.search(replace(asked, k=asked.k * POOL))
+    return diversified(engine.collection, hits, asked.k, diverse)
 
 
 @contextmanager
