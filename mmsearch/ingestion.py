@@ -38,8 +38,9 @@ class IngestReport:
 
     added, updated: pictures and texts stored; `reused` of them without embedding anything.
     captions: texts stored with pictures. unchanged: looked at and left. known_failures:
-    failed before, unchanged since, not tried. removed: gone from the folder and so from the
-    collection. held_back: gone, but so many that they were kept. skipped: failed now.
+    failed before, unchanged since, not tried. removed: gone from the folder, or left out of it
+    now, and so from the collection. held_back: gone, but so many that they were kept. skipped:
+    failed now.
     """
 
     added: int = 0
@@ -233,12 +234,16 @@ class _Run:
         stamps = self._collection.stamps(gone)
         moved = [k for k in gone if stamps[k].content in self._stored_contents]
         lost = [k for k in gone if stamps[k].content not in self._stored_contents]
+        # A file that is there and was not listed: the user's rules leave it out now.
+        out = {i.key for i in self._collection.get(lost) if Path(path_of(i.uri)).exists()}
+        lost = [k for k in lost if k not in out]
         many = len(lost) > BRAKE_COUNT and len(lost) > BRAKE_PART * of
-        if (many or len(lost) == of) and not prune:
+        if lost and (many or len(lost) == of) and not prune:
             self.report.held_back += len(lost)
             lost = []
-        self._collection.delete([k for key in [*moved, *lost] for k in (key, *self._captions(key))])
-        self.report.removed += len(lost)
+        keys = [*moved, *out, *lost]
+        self._collection.delete([k for key in keys for k in (key, *self._captions(key))])
+        self.report.removed += len(out) + len(lost)
 
     def _encode(self, ready: Sequence[Prepared]) -> tuple[list[Item], list[Vectors]]:
         """Return the items to add, but for captions, and blocks of their vectors in order."""

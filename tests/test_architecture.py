@@ -15,7 +15,8 @@ FILES = sorted([*ROOT.glob("mmsearch/**/*.py"), *ROOT.glob("index_store/**/*.py"
 LAYERS: list[set[str]] = [
     {"cli", "web", "mcp", "__main__"},
     {"repairing", "organise"},
-    {"ingestion", "reindexing", "search", "evaluation", "train", "models", "moving", "transfer"},
+    {"ingestion", "reindexing", "search", "evaluation", "train", "models", "moving", "transfer",
+     "watching", "pruning", "planning"},
     {"encoders", "rerankers", "readers"},
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources",
      "cells"},

@@ -39,6 +39,30 @@ if TYPE_CHECKING:
 @click.option("--retry", is_flag=True, help="Try files again that failed before.")
 @click.option("--prune", is_flag=True, help="Forget what is gone from a folder, however much.")
 @click.option("--follow-links", is_flag=True, help="Follow symbolic links below folders.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Leave out what matches below folders, as .gitignore would: 'raw/', '*.tif'. "
+    "May be given several times; lasting rules: a file .mmsearchignore.",
+)
+@click.option("--watch", is_flag=True, help="Stay, and index what changes, until Ctrl-C.")
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0.05),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: how long a file must not have changed.",
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(min=1),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: look at everything this often; network drives tell of no changes.",
+)
 @click.option("--format", "format_", type=click.Choice(["table", "json", "jsonl"]),
               default="table", show_default=True,
               help="json: the report; jsonl: a line for each item once it is durable, then the "
@@ -47,7 +71,8 @@ if TYPE_CHECKING:
 def index_command(
     sources: tuple[str, ...], store: Path, collection: str, model: str | None,
     threads: int | None, batch_size: int, split: str | None, retry: bool, prune: bool,
-    follow_links: bool, format_: str, quiet: bool,
+    follow_links: bool, exclude: tuple[str, ...], watch: bool, settle: float, every: float,
+    format_: str, quiet: bool,
 ) -> int:  # fmt: skip
     """Add pictures and texts to a collection.
 
@@ -57,8 +82,10 @@ def index_command(
     again; what only moved is not embedded again; what is gone is forgotten. Captions beside
     pictures (photo.txt, captions.csv) are stored as texts that can be searched.
 
-    Interrupt it at any time and run it again: what was stored stays stored.
+    Interrupt it at any time and run it again: what was stored stays stored. With --watch it
+    goes on by itself: docs/library.md.
     """
+    from index_store.errors import StoreLocked
     from mmsearch.ingestion import ingest
     from mmsearch.readers import read, roots
 
@@ -66,40 +93,56 @@ def index_command(
     stdin = sys.stdin.buffer if "-" in sources else None
     # All sources are looked at before anything is stored: a mistyped one changes nothing.
     folders = [root for source in sources for root in roots(source)]
+    target = _opened(store, collection, model, threads)
+    options: dict[str, Any] = {
+        "prune": prune, "retry": retry, "batch_size": batch_size, "threads": threads,
+        "committed": _print_committed if format_ == "jsonl" else None,
+    }  # fmt: skip
+    if watch:
+        from mmsearch.cli.watch import check_sources, keep_watching
+
+        check_sources(sources, split, format_)
 
     def samples() -> Iterator[Sample | Skipped]:
         return itertools.chain.from_iterable(
-            read(s, split=split, follow_links=follow_links, stdin=stdin) for s in sources
+            read(s, split=split, follow_links=follow_links, exclude=exclude, stdin=stdin)
+            for s in sources
         )
 
-    listing = samples()
-    with _opened(store, collection, model, threads) as (opened, encoder):
-        total = None if stdin or quiet or not is_terminal() else _counted(samples())
-        with _Bar(total, quiet) as bar:
-            report = ingest(
-                listing,
-                encoder,
-                opened,
-                roots=folders,
-                prune=prune,
-                retry=retry,
-                batch_size=batch_size,
-                threads=threads,
-                progress=bar.show,
-                committed=_print_committed if format_ == "jsonl" else None,
-            )
-            bar.text("building the index")
-            built = [opened.build_index(kind) for kind in ("image", "text")]
-    _say(report, format_, any(built))
-    return Exit.SOME_FAILED if report.skipped else Exit.OK
+    def run() -> IngestReport:
+        listing = samples()
+        with target as (opened, encoder):
+            total = None if stdin or quiet or not is_terminal() else _counted(samples())
+            with _Bar(total, quiet) as bar:
+                report = ingest(
+                    listing, encoder, opened, roots=folders, progress=bar.show, **options
+                )  # fmt: skip
+                bar.text("building the index")
+                built = [opened.build_index(kind) for kind in ("image", "text")]
+        _say(report, format_, any(built))
+        return report
+
+    if watch:
+        with contextlib.suppress(StoreLocked):  # that it waits for
+            run()
+        keep_watching(
+            sources, target, lambda report, built: _say(report, format_, built),
+            settle=settle, every=every, follow_links=follow_links, exclude=exclude,
+            options=options,
+        )  # fmt: skip
+    return Exit.SOME_FAILED if run().skipped else Exit.OK
 
 
 class _opened:  # noqa: N801
-    """Open, or make, the collection for writing, with the encoder that it was made with."""
+    """Open, or make, the collection for writing, with the encoder that it was made with.
+
+    Used again, it loads no model twice.
+    """
 
     def __init__(self, path: Path, name: str, model: str | None, threads: int | None) -> None:
         self._path, self._name, self._model, self._threads = path, name, model, threads
         self._store: Store | None = None
+        self._encoders: dict[str, Any] = {}
 
     def __enter__(self) -> tuple[Collection, Any]:
         from index_store import Store
@@ -116,7 +159,9 @@ class _opened:  # noqa: N801
         if wanted == "auto":
             note(f"using the model {spec} (chosen by auto; see: mmsearch models list)")
         # Before the store: an unknown model leaves no empty store behind.
-        encoder = load_encoder(spec, threads=self._threads)
+        if spec not in self._encoders:
+            self._encoders = {spec: load_encoder(spec, threads=self._threads)}
+        encoder = self._encoders[spec]
         self._store = Store.open(self._path, create=True)
         try:
             if self._name in self._store.collections():

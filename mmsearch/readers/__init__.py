@@ -6,7 +6,7 @@ import glob
 import os
 import stat as modes
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,6 +43,7 @@ def read(
     *,
     split: str | None = None,
     follow_links: bool = False,
+    exclude: Sequence[str] = (),
     stdin: BinaryIO | None = None,
 ) -> _Samples:
     """Return what a source holds: samples, and what was left out, in a fixed order.
@@ -56,6 +57,7 @@ def read(
         source: one argument of the command line.
         split: keep one split of a table or data set ("test", "train,restval").
         follow_links: follow symbolic links below folders.
+        exclude: patterns of what is left out of folders, in gitignore's syntax.
         stdin: where "-" reads from; None is the process's own.
 
     Raises:
@@ -71,11 +73,12 @@ def read(
     if split is not None:
         raise NoSplits(f"{printable(source)} has no splits; only tables and data sets have them")
     if source == "-":
-        return read_paths(stdin or sys.stdin.buffer, follow_links=follow_links)
+        stream = stdin or sys.stdin.buffer
+        return read_paths(stream, follow_links=follow_links, exclude=exclude)
     if status is None:
-        return _read_pattern(source, _matches(source), follow_links)
+        return _read_pattern(source, _matches(source), follow_links, exclude)
     if modes.S_ISDIR(status.st_mode):
-        return read_folder(source, follow_links=follow_links)
+        return read_folder(source, follow_links=follow_links, exclude=exclude)
     if not is_file:
         raise BadSource(
             f"{printable(source)} is no file or folder; to read paths from a pipe use -"
@@ -83,7 +86,7 @@ def read(
     if suffix == ".tar":
         return read_tar(source)
     if suffix in _PATH_LISTS:
-        return read_path_file(source, follow_links=follow_links)
+        return read_path_file(source, follow_links=follow_links, exclude=exclude)
     return picture_beside_captions(source)
 
 
@@ -129,7 +132,9 @@ def _matches(pattern: str) -> list[str]:
     return found
 
 
-def _read_pattern(pattern: str, found: list[str], follow_links: bool) -> _Samples:
+def _read_pattern(
+    pattern: str, found: list[str], follow_links: bool, exclude: Sequence[str]
+) -> _Samples:
     """Yield what matches a pattern: pictures, and the folders that ** did not go through.
 
     Tables and data sets only if the pattern ends in their suffix. Other files are passed over.
@@ -139,7 +144,7 @@ def _read_pattern(pattern: str, found: list[str], follow_links: bool) -> _Sample
         path = Path(name)
         if path.is_dir():
             if "**" not in pattern and not is_junk(path.name):
-                yield from read_folder(name, follow_links=follow_links)
+                yield from read_folder(name, follow_links=follow_links, exclude=exclude)
         elif "**" in pattern and any(is_junk(p) for p in path.parts[:-1] if p not in (".", "..")):
             continue
         elif (listed := _list_reader(name, named)) is not None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import stat as modes
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from mmsearch.errors import BadSource
 from mmsearch.readers.captions import caption_file, captions_beside
 from mmsearch.readers.formats import RAW, REFUSED, is_picture, suffix_of
+from mmsearch.readers.ignore import IGNORE_FILE, BadPattern, Rules, rules_of
 from mmsearch.readers.samples import picture, reason_of
 from mmsearch.readers.table import NoColumns, Row, rows_by_picture, spelling
 from mmsearch.types import Sample, Skipped
@@ -37,6 +39,21 @@ class _Listing:
     folders: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)  # to folders
     texts: dict[str, str] = field(default_factory=dict)  # "photo" -> "photo.TXT"
+    has_rules: bool = False  # a .mmsearchignore
+
+    def without(self, rules: Rules, directory: str) -> _Listing:
+        """Return what the user doesn't want left out."""
+        if not rules.always and not rules.layers:
+            return self
+
+        def kept(names: list[str], folder: bool = False) -> list[str]:
+            below = ((n, os.path.join(directory, n)) for n in names)
+            return [n for n, path in below if not rules.leave_out(path, folder=folder)]
+
+        return replace(
+            self, pictures=kept(self.pictures), refused=kept(self.refused),
+            folders=kept(self.folders, True), links=kept(self.links, True),
+        )  # fmt: skip
 
 
 def is_junk(name: str) -> bool:
@@ -44,7 +61,10 @@ def is_junk(name: str) -> bool:
     return name.startswith(".") or name.lower() in JUNK
 
 
-def read_folder(folder: str, *, follow_links: bool = False) -> Iterator[Sample | Skipped]:
+def read_folder(
+    folder: str, *, follow_links: bool = False, exclude: Sequence[str] = (),
+    within: str | None = None,
+) -> Iterator[Sample | Skipped]:  # fmt: skip
     """Yield the pictures below a folder in a fixed order; none is opened.
 
     The folder itself is resolved, links below it are passed over. A folder's own pictures
@@ -60,13 +80,22 @@ def read_folder(folder: str, *, follow_links: bool = False) -> Iterator[Sample |
         folder: the root.
         follow_links: follow symbolic links to files and folders; each folder is read once,
             and under its real path if that is below the root.
+        exclude: patterns in gitignore's syntax, relative to the root, of what is left out;
+            besides what the `.mmsearchignore` files of the folders say.
+        within: only what is below this folder, which is below the root; its name is resolved.
+
+    Raises:
+        BadPattern: one of `exclude` is no pattern. In a file it is yielded as Skipped.
     """
     root = os.path.realpath(folder)
+    rules = rules_of(root, exclude)
     rows, trouble = _table(root)
     if trouble is not None:
         yield trouble
-    for directory, listing in _walk(root, follow_links):
-        if isinstance(listing, OSError):
+    for directory, listing in _walk(root, follow_links, rules, within):
+        if isinstance(listing, Skipped):
+            yield listing
+        elif isinstance(listing, OSError):
             reason = f"the folder cannot be read: {reason_of(listing)}"
             yield Skipped(_folder_key(directory), uri_of(directory), reason)
         else:
@@ -81,12 +110,17 @@ def _folder_key(directory: str) -> str:
     return key_of(directory).rstrip("/") + "/"
 
 
-def _walk(root: str, follow_links: bool) -> Iterator[tuple[str, _Listing | OSError]]:
+def _walk(
+    root: str, follow_links: bool, rules: Rules, within: str | None
+) -> Iterator[tuple[str, _Listing | OSError | Skipped]]:
     """Yield the directories and what is in them, real ones before linked ones."""
-    stack, links = [root], deque[str]()
+    stack = [(root, rules)]
+    links = deque[tuple[str, Rules]]()
+    if within is not None and within != root:
+        stack = _way_down(root, within, rules)
     seen: set[tuple[int, int]] = set()
     while stack or links:
-        directory = stack.pop() if stack else links.popleft()
+        directory, rules = stack.pop() if stack else links.popleft()
         listing = _Listing()
         try:
             if follow_links:
@@ -101,9 +135,39 @@ def _walk(root: str, follow_links: bool) -> Iterator[tuple[str, _Listing | OSErr
             continue
         except OSError as error:
             yield directory, error  # then what was listed before a disk failed
+        if listing.has_rules:
+            rules, trouble = _with_file(rules, directory)
+            if trouble:
+                yield directory, trouble
+        listing = listing.without(rules, directory)
         yield directory, listing
-        stack += (os.path.join(directory, n) for n in sorted(listing.folders, reverse=True))
-        links += (os.path.join(directory, n) for n in sorted(listing.links))
+        below = sorted(listing.folders, reverse=True)
+        stack += ((os.path.join(directory, name), rules) for name in below)
+        links += ((os.path.join(directory, name), rules) for name in sorted(listing.links))
+
+
+def _way_down(root: str, within: str, rules: Rules) -> list[tuple[str, Rules]]:
+    """Return the folder `within` with the rules on the way to it; nothing if they leave it out."""
+    directory = root
+    for name in Path(within).relative_to(root).parts:
+        if os.path.isfile(os.path.join(directory, IGNORE_FILE)):
+            rules, _ = _with_file(rules, directory)
+        directory = os.path.join(directory, name)
+        if is_junk(name) or rules.leave_out(directory, folder=True):
+            return []
+    return [(within, rules)]
+
+
+def _with_file(rules: Rules, directory: str) -> tuple[Rules, Skipped | None]:
+    """Return the rules with those of the directory's file; or as they were, and the trouble."""
+    path = os.path.join(directory, IGNORE_FILE)
+    try:
+        return rules.and_file(directory), None
+    except BadPattern as error:
+        reason = str(error)
+    except OSError as error:
+        reason = reason_of(error)
+    return rules, Skipped(key_of(path), uri_of(path), f"nothing is left out: {reason}")
 
 
 def _sort_in(entry: os.DirEntry[str], listing: _Listing, follow_links: bool) -> None:
@@ -119,6 +183,8 @@ def _sort_in(entry: os.DirEntry[str], listing: _Listing, follow_links: bool) -> 
             listing.pictures.append(name)
         elif suffix in REFUSED:
             listing.refused.append(name)
+        elif name == IGNORE_FILE:
+            listing.has_rules = True
     elif follow_links and entry.is_dir() and not is_junk(name):
         listing.links.append(name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,8 +17,9 @@ _BLOCK = 64 * 1024
 
 
 def read_paths(
-    stream: BinaryIO, *, base: str | None = None, follow_links: bool = False
-) -> Iterator[Sample | Skipped]:
+    stream: BinaryIO, *, base: str | None = None, follow_links: bool = False,
+    exclude: Sequence[str] = (),
+) -> Iterator[Sample | Skipped]:  # fmt: skip
     """Yield what the listed paths hold, each as soon as it has been read.
 
     A folder is walked, a file is taken for a picture whatever its name; one that isn't there
@@ -28,7 +29,7 @@ def read_paths(
         stream: paths in the bytes of the file system. With a NUL in the first block they are
             separated by NULs, else by line ends (then "\\r" at the end is left off).
         base: what relative paths are relative to; None is the working directory.
-        follow_links: as for `read_folder`.
+        follow_links, exclude: as for `read_folder`.
     """
     for raw in _pieces(stream):
         name = os.fsdecode(raw)
@@ -40,12 +41,14 @@ def read_paths(
                 continue
         path = os.path.join(base or "", name)  # noqa: PTH118
         if os.path.isdir(path):  # noqa: PTH112
-            yield from read_folder(path, follow_links=follow_links)
+            yield from read_folder(path, follow_links=follow_links, exclude=exclude)
         else:
             yield from picture_beside_captions(path)
 
 
-def read_path_file(path: str, *, follow_links: bool = False) -> Iterator[Sample | Skipped]:
+def read_path_file(
+    path: str, *, follow_links: bool = False, exclude: Sequence[str] = ()
+) -> Iterator[Sample | Skipped]:
     """Yield what the paths in a text file hold; they are relative to that file's folder.
 
     Raises:
@@ -54,7 +57,7 @@ def read_path_file(path: str, *, follow_links: bool = False) -> Iterator[Sample 
     folder = str(Path(path).absolute().parent)
     try:
         with Path(path).open("rb") as stream:
-            yield from read_paths(stream, base=folder, follow_links=follow_links)
+            yield from read_paths(stream, base=folder, follow_links=follow_links, exclude=exclude)
     except OSError as error:
         raise BadSource(f"{printable(path)} cannot be read: {reason_of(error)}") from error
 

@@ -203,3 +203,14 @@ def test_settings_come_from_flag_then_environment_then_files(
     assert "flag-model" in indexed(*new, "--model", "flag-model").err
     (tmp_path / "mmsearch.toml").write_text("model = [")
     assert indexed("search", "red").code == 2
+
+
+def test_what_is_excluded_is_not_indexed_and_forgotten_if_it_was(
+    mmsearch: Mmsearch, photos: Path
+) -> None:
+    assert "2 added" in mmsearch("index", photos, "--model", "color", "--exclude", "nested/").err
+    assert "1 added" in mmsearch("index", photos).err
+    (photos / ".mmsearchignore").write_text("*.png\n!red.png\n")
+    done = mmsearch("index", photos)  # most of them, but they are there: no drive is missing
+    assert ("2 removed" in done.err, "--prune" in done.err) == (True, False)
+    assert mmsearch("index", photos, "--exclude", "!").code == 2

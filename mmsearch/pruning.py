@@ -1,0 +1,54 @@
+"""Items whose files are gone: found, told from those of a drive that is not there, forgotten."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from index_store import Collection, Compare, Item, Prefix
+from index_store.where import AllOf, AnyOf
+from mmsearch.uris import path_of, uri_of
+
+_CHUNK = 2_000
+
+
+def missing(collection: Collection, below: Sequence[str] | None = None) -> Iterator[Item]:
+    """Yield the pictures whose file is not there, by key.
+
+    A picture inside another file counts as there while that file is.
+
+    Args:
+        below: only files at or below these paths; None is all.
+    """
+    where = [Compare("kind", "=", "image")]
+    if below is not None:
+        where.append(AnyOf(*(at_or_below(path) for path in below)))  # type: ignore[arg-type]
+    keys = collection.keys(AllOf(*where))
+    for start in range(0, len(keys), _CHUNK):
+        for item in collection.get(keys[start : start + _CHUNK]):
+            if item.uri.startswith("file:") and not os.path.lexists(path_of(item.uri)):
+                yield item
+
+
+def at_or_below(path: str) -> AnyOf:
+    """Return the filter of what is in a file or, at any depth, in a folder."""
+    uri = uri_of(path).rstrip("/")
+    return AnyOf(Compare("uri", "=", uri), Prefix("uri", f"{uri}/"), Prefix("uri", f"{uri}#"))
+
+
+def forget(collection: Collection, keys: Sequence[str]) -> int:
+    """Delete pictures with their captions; return how many pictures there were."""
+    known = len(collection.stamps(keys))
+    captions = [c for key in keys for c in collection.keys(Prefix("key", f"{key}#caption-"))]
+    collection.delete([*keys, *captions])
+    return known
+
+
+def is_offline(root: str) -> bool:
+    """Return whether a folder of pictures is not there: no folder, or an empty mount point."""
+    try:
+        with os.scandir(root) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return not Path(root).is_dir()
