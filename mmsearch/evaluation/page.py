@@ -46,9 +46,10 @@ dt { font-weight: 600; } dd { margin: 0; }
 .grid { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); }
 article { border: 1px solid var(--edge); border-radius: .5rem; padding: .7rem; min-width: 0; }
 article > p { margin: 0 0 .5rem; overflow-wrap: anywhere; } .query { font-weight: 600; }
-.row { display: grid; gap: .4rem; grid-template-columns: repeat(5, minmax(0, 1fr)); }
+.row { display: grid; gap: .5rem; grid-template-columns: repeat(5, minmax(0, 1fr)); }
 .row p { grid-column: span 4; margin: 0; align-self: center; }
 figure { margin: 0; font-size: .8rem; }
+figcaption { margin-top: .3rem; }
 figure img, figure .gone { width: 100%; aspect-ratio: 1; object-fit: cover; display: block;
   border-radius: .25rem; outline: 1px solid var(--edge); }
 figure.relevant img { outline: 3px solid var(--good); }
