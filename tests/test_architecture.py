@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
      "watching", "pruning", "planning"},
     {"encoders", "rerankers", "readers"},
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources",
-     "cells"},
+     "cells", "thumbnails"},
     {"registry", "uris", "cores", "files", "photos"},
     {"types"},
     {"errors", "version"},

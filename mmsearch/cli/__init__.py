@@ -23,6 +23,7 @@ COMMANDS = {
     "batch": ("search", "Answer many queries with one load of the model."),
     "similar": ("similar", "Find what is like a stored picture or text."),
     "dupes": ("dupes", "Find pictures that are there more than once."),
+    "cluster": ("cluster", "Put pictures into groups that look alike, and name them."),
     "reindex": ("reindex", "Embed a collection anew with another model."),
     "optimize": ("optimize", "Choose, measure and build the index that searches use."),
     "status": ("status", "Show what is stored."),

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from functools import cache
 from html import escape
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from mmsearch.errors import BadPicture
 from mmsearch.evaluation import tables
 from mmsearch.evaluation.direction import Direction
 from mmsearch.evaluation.embedding import Embedded
 from mmsearch.evaluation.examples import Example, Found, examples
 from mmsearch.evaluation.result import Evaluation
 from mmsearch.metrics import Ints
-from mmsearch.sources import place_of, source_at
+from mmsearch.sources import place_of
+from mmsearch.thumbnails import data_uri
 from mmsearch.uris import printable
 
 _Thumbnail = Callable[[str], str]
@@ -71,7 +69,7 @@ def html_report(result: Evaluation, embedded: Embedded | None = None) -> str:
         embedded: the pairs with their vectors, for pictures of hits and misses; without them
             the page has none.
     """
-    thumbnail = cache(_thumbnail)
+    thumbnail = cache(lambda place: data_uri(place, THUMBNAIL))
     title = f"{result.model} on {Path(str(result.data['source'])).name}"
     parts = [f"<h1>{_text(title)}</h1>", _list(tables.heading(result))]
     parts.append(_table(tables.figure_rows(result)))
@@ -186,20 +184,6 @@ def _figure(embedded: Embedded, found: Found, thumbnail: _Thumbnail) -> str:
     mark = "✓ " if found.relevant else ""
     kind = " class=relevant" if found.relevant else ""
     return f"<figure{kind}>{drawn}<figcaption>{mark}{score}</figcaption></figure>"
-
-
-def _thumbnail(place: str) -> str:
-    """Return a small JPEG as a data: URI; "" if the file cannot be read any more."""
-    from mmsearch.images import open_picture
-
-    try:
-        image = open_picture(source_at(place), target=THUMBNAIL).image
-    except (BadPicture, OSError):
-        return ""
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    file = BytesIO()
-    image.save(file, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
