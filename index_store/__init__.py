@@ -20,7 +20,20 @@ from index_store.types import (
     Target,
     Trial,
 )
-from index_store.where import AllOf, AnyOf, Compare, Contains, Exists, Glob, In, Not, Prefix, Where
+from index_store.where import (
+    AllOf,
+    AnyOf,
+    Compare,
+    Contains,
+    Exists,
+    Glob,
+    Has,
+    In,
+    Near,
+    Not,
+    Prefix,
+    Where,
+)
 
 __all__ = [
     "AddReport",
@@ -33,9 +46,11 @@ __all__ = [
     "Exists",
     "Failure",
     "Glob",
+    "Has",
     "In",
     "Item",
     "Match",
+    "Near",
     "Not",
     "OptimizeReport",
     "Prefix",

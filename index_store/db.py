@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from index_store.errors import StoreCorrupt, StoreError, StoreNotFound, StoreTooNew
+from index_store.geo import great_circle_km
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -97,9 +98,19 @@ def read_connection(store: Path) -> sqlite3.Connection:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
+    # Not every SQLite has trigonometry of its own.
+    connection.create_function("great_circle_km", 4, _km, deterministic=True)
+    return connection
+
+
+def _km(*degrees: object) -> float | None:
+    """Return `great_circle_km`; NULL where a field is missing or no number."""
+    if not all(isinstance(d, int | float) for d in degrees):
+        return None
+    return great_circle_km(*degrees)  # type: ignore[arg-type]
 
 
 def _checked(store: Path, connection: sqlite3.Connection) -> sqlite3.Connection:

@@ -36,11 +36,15 @@ def check(item: Item) -> None:
     for name, value in item.meta.items():
         if isinstance(value, str):
             strings.append(value)
+        elif isinstance(value, list) and all(isinstance(v, str) for v in value):
+            strings += value
         elif not (
             value is None or isinstance(value, int)
             or (isinstance(value, float) and math.isfinite(value))
         ):  # fmt: skip
-            raise StoreError(f"{item.key!r}: meta {name!r} is no text, number or truth value")
+            raise StoreError(
+                f"{item.key!r}: meta {name!r} is no text, number, truth value or list of texts"
+            )
     try:
         "".join(strings).encode()
     except UnicodeEncodeError as error:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 Kind = Literal["image", "text"]
 KINDS: tuple[Kind, ...] = ("image", "text")
 Vectors = npt.NDArray[np.float32]  # (n, dim), unit rows
-MetaValue = str | int | float | bool | None
+MetaValue = str | int | float | bool | list[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Item:
     key: unique in its collection. uri: where to find it ("file:///..."), may be empty.
     text: the text itself for kind "text", else empty. stamp: cheap to compute and different
     when the source has changed (size and time of a file). content: hash of the source's
-    bytes, equal for a renamed or copied file. meta: flat, JSON values.
+    bytes, equal for a renamed or copied file. meta: flat, JSON values, or lists of texts.
     """
 
     key: str

@@ -5,17 +5,20 @@
 A field is `key`, `kind`, `uri` or `text`, or else a name in the item's meta. A comparison
 holds only for a value of its own type: `width > "a"` is true of no number. Where a field is
 missing every comparison is false, so `Not(Compare("camera", "=", "X"))` finds items that have
-no camera at all, and `Compare("camera", "!=", "X")` does not.
+no camera at all, and `Compare("camera", "!=", "X")` does not. Of a list of texts (keywords) a
+comparison with a text holds if it holds for one of them.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from index_store.errors import BadFilter
+from index_store.geo import box_around
 
 Value = str | int | float | bool
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
@@ -63,6 +66,35 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
+class Has:
+    """The field's list has this word, whole, upper and lower case alike; or it is this word."""
+
+    field: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """The fields lat and lon are a place at most `km` from this one, along the globe.
+
+    Raises:
+        BadFilter: no such place or distance.
+    """
+
+    lat: float
+    lon: float
+    km: float
+
+    def __post_init__(self) -> None:
+        on_globe = -90 <= self.lat <= 90 and -180 <= self.lon <= 180
+        if not on_globe or not 0 <= self.km <= 25_000:
+            raise BadFilter(
+                f"{self.lat:g}, {self.lon:g}, {self.km:g} is no place with a distance: latitude "
+                "-90 to 90, longitude -180 to 180, kilometres"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Exists:
     field: str
 
@@ -92,7 +124,7 @@ class AnyOf:
         object.__setattr__(self, "parts", parts)
 
 
-Where = Compare | In | Contains | Glob | Prefix | Exists | Not | AllOf | AnyOf
+Where = Compare | In | Contains | Glob | Prefix | Has | Near | Exists | Not | AllOf | AnyOf
 
 
 def path_glob(pattern: str) -> Where:
@@ -121,9 +153,16 @@ def to_sql(where: Where, depth: int = 0) -> tuple[str, list[Any]]:
             return _compare(field, operator, value)
         case Contains(field, part):
             pattern = re.sub(r"([\\%_])", r"\\\1", part)
-            return _leaf(field, "{} LIKE ? ESCAPE '\\'", f"%{pattern}%")
+            return _text_leaf(field, "{} LIKE ? ESCAPE '\\'", f"%{pattern}%")
         case Glob(field, pattern):
-            return _leaf(field, "{} GLOB ?", pattern)
+            return _text_leaf(field, "{} GLOB ?", pattern)
+        case Has(field, word):
+            # NOCASE knows ASCII alone: the usual spellings stand in for the rest.
+            word = unicodedata.normalize("NFC", word.strip())
+            spellings = [word, word.lower(), word.upper(), word.capitalize(), word.title()]
+            return _text_leaf(field, "{} COLLATE NOCASE IN (?, ?, ?, ?, ?)", *spellings)
+        case Near(lat, lon, km):
+            return _near(lat, lon, km)
         case Prefix("key", start):
             # The range uses the table's index, the rest is for names with odd characters.
             return "item.key >= ? AND substr(item.key, 1, length(?)) = ? AND item.key < ?", [
@@ -151,14 +190,45 @@ def _compare(field: str, operator: Operator, value: Value) -> tuple[str, list[An
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         value = float(value)  # SQLite's integers end there
     # Without the type check SQLite orders every text above every number.
-    types = "('text')" if isinstance(value, str) else "('integer', 'real')"
-    return _leaf(field, f"typeof({{}}) IN {types} AND {{}} {operator} ?", value)
+    if isinstance(value, str):
+        return _text_leaf(field, f"typeof({{}}) = 'text' AND {{}} {operator} ?", value)
+    return _leaf(field, f"typeof({{}}) IN ('integer', 'real') AND {{}} {operator} ?", value)
+
+
+def _near(lat: float, lon: float, km: float) -> tuple[str, list[Any]]:
+    # The box first: SQLite need not call Python for what lies outside.
+    (south, north), ranges = box_around(lat, lon, km)
+    sides = AnyOf(*(AllOf(Compare("lon", ">=", w), Compare("lon", "<=", e)) for w, e in ranges))
+    box = AllOf(Compare("lat", ">=", south), Compare("lat", "<=", north), sides)
+    sql, values = to_sql(box)
+    exact = f"coalesce(great_circle_km({_column('lat')}, {_column('lon')}, ?, ?) <= ?, 0)"
+    return f"{sql} AND {exact}", [*values, lat, lon, km]
+
+
+def _text_leaf(field: str, template: str, *values: Value) -> tuple[str, list[Any]]:
+    """As `_leaf`; of a list of texts, whether it holds for one of them."""
+    if field in COLUMNS:
+        return _leaf(field, template, *values)
+    path = _path(field)
+    element = template.replace("{}", "element.value")
+    some = f"EXISTS (SELECT 1 FROM json_each(item.meta, {path}) AS element WHERE {element})"
+    whole, bound = _leaf(field, template, *values)
+    return (
+        f"CASE json_type(item.meta, {path}) WHEN 'array' THEN {some} ELSE {whole} END",
+        [*values, *bound],
+    )
 
 
 def _leaf(field: str, template: str, *values: Value) -> tuple[str, list[Any]]:
     """Fill the field into the template; unknown (NULL) counts as false."""
+    return f"coalesce({template.replace('{}', _column(field))}, 0)", list(values)
+
+
+def _column(field: str) -> str:
+    return f"item.{field}" if field in COLUMNS else f"json_extract(item.meta, {_path(field)})"
+
+
+def _path(field: str) -> str:
     if not _FIELD.fullmatch(field):
         raise BadFilter(f"{field!r} cannot be the name of a field")
-    # The name is checked above and can hold no quote.
-    sql = f"item.{field}" if field in COLUMNS else f"json_extract(item.meta, '$.\"{field}\"')"
-    return f"coalesce({template.replace('{}', sql)}, 0)", list(values)
+    return f"'$.\"{field}\"'"  # the name is checked and can hold no quote

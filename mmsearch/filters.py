@@ -4,16 +4,20 @@ width > 2000 and (camera ~ "canon" or not exists(camera))
 
 expression   = term { "or" term }
 term         = factor { "and" factor }
-factor       = "not" factor | "(" expression ")" | "exists" "(" field ")" | comparison
+factor       = "not" factor | "(" expression ")" | "exists" "(" field ")"
+             | "near" "(" lat "," lon "," km ")" | comparison
 comparison   = field operator value | field "in" "(" value { "," value } ")"
-operator     = "=" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "~" (contains) | "glob"
+operator     = "=" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "~" (contains) | "glob" | "has"
 value        = number | "text" | 'text' | word | true | false
+
+The fields `taken` and `mtime` are compared with dates: 2019 is the whole year.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
 
 from index_store.errors import BadFilter
 from index_store.where import (
@@ -23,13 +27,18 @@ from index_store.where import (
     Contains,
     Exists,
     Glob,
+    Has,
     In,
+    Near,
     Not,
     Operator,
     Value,
     Where,
 )
+from mmsearch.dates import Span, span_of
 
+T = TypeVar("T")
+DATES = frozenset({"taken", "mtime"})
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.:-]))
@@ -65,9 +74,10 @@ class _Parser:
         self._depth = 0
         self._step()
 
-    def fail(self, what: str) -> NoReturn:
-        pointer = " " * self._column + "^"
-        raise BadFilter(f"bad filter: {what}\n  {self._text}\n  {pointer}", self._column)
+    def fail(self, what: str, column: int | None = None) -> NoReturn:
+        column = self._column if column is None else column
+        pointer = " " * column + "^"
+        raise BadFilter(f"bad filter: {what}\n  {self._text}\n  {pointer}", column)
 
     def expression(self) -> Where:
         return self._joined("or")
@@ -107,25 +117,74 @@ class _Parser:
             inner = self._take()
             self._expect(")")
             return Exists(inner)
+        if field.lower() == "near" and self._takes("("):
+            return self._near()
         if self._takes("in"):
             return self._in(field)
-        if self._takes("~"):
-            return Contains(field, str(self._value()))
-        if self._takes("glob"):
-            return Glob(field, str(self._value()))
+        for word, leaf in (("~", Contains), ("glob", Glob), ("has", Has)):
+            if self._takes(word):
+                return leaf(field, self._text_value())
         operator = _COMPARISONS.get(self.token)
         if self.kind != "symbol" or operator is None:
-            self.fail("expected one of = != < <= > >= ~ glob in")
+            self.fail("expected one of = != < <= > >= ~ glob has in")
         self._step()
-        return Compare(field, operator, self._value())
+        return self._compare(field, operator)
+
+    def _compare(self, field: str, operator: Operator) -> Where:
+        if field not in DATES:
+            return Compare(field, operator, self._value())
+        span = self._date()
+        start, end = span.start, span.end
+        match operator:
+            case ">=":
+                span = Span(start, None)
+            case "<":
+                span = Span(None, start)
+            case ">":
+                span = Span(end, None)
+            case "<=":
+                span = Span(None, end)
+            case "!=":
+                return AnyOf(Span(None, start).where(field), Span(end, None).where(field))
+        return span.where(field)
+
+    def _date(self) -> Span:
+        column = self._column
+        text = self._text_value()
+        try:
+            return span_of(text)
+        except ValueError as error:
+            self.fail(str(error), column)
+
+    def _near(self) -> Where:
+        column = self._column
+        numbers = [self._number()]
+        for _ in range(2):
+            self._expect(",")
+            numbers.append(self._number())
+        self._expect(")")
+        try:
+            return Near(*numbers)
+        except BadFilter as error:
+            self.fail(str(error), column)
+
+    def _number(self) -> float:
+        if self.kind != "number":
+            self.fail("expected a number")
+        return float(self._take())
 
     def _in(self, field: str) -> Where:
         self._expect("(")
-        values = [self._value()]
+        if field in DATES:
+            return AnyOf(*(span.where(field) for span in self._list(self._date)))
+        return In(field, tuple(self._list(self._value)))
+
+    def _list(self, read: Callable[[], T]) -> list[T]:
+        values = [read()]
         while self._takes(","):
-            values.append(self._value())
+            values.append(read())
         self._expect(")")
-        return In(field, tuple(values))
+        return values
 
     def _value(self) -> Value:
         kind, token = self.kind, self.token
@@ -135,8 +194,13 @@ class _Parser:
         if kind == "number":
             return float(token) if re.search(r"[.eE]", token) else int(token)
         if kind == "string":
-            return re.sub(r"\\(.)", r"\1", token[1:-1])
+            return _unquoted(token)
         return {"true": True, "false": False}.get(token.lower(), token)
+
+    def _text_value(self) -> str:
+        """Return the next value as it is written: 2019 stays a text."""
+        token = self.token
+        return token if isinstance(self._value(), int | float) else _unquoted(token)
 
     def _take(self) -> str:
         token = self.token
@@ -165,3 +229,7 @@ class _Parser:
             self.fail("this cannot be read (is a quote not closed?)")
         else:
             self.kind, self.token = "end", ""
+
+
+def _unquoted(token: str) -> str:
+    return re.sub(r"\\(.)", r"\1", token[1:-1]) if token[0] in "'\"" else token

@@ -21,7 +21,8 @@ from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from index_store.types import MetaValue
 from mmsearch.errors import BadPicture, MissingExtra
-from mmsearch.exif import exif_meta, orientation
+from mmsearch.exif import orientation
+from mmsearch.metadata import file_meta
 from mmsearch.pixels import to_srgb
 from mmsearch.types import Picture
 
@@ -128,6 +129,19 @@ def open_picture(
             raise BadPicture(_reason(error)) from error
 
 
+def read_meta(source: str | Path | bytes) -> dict[str, MetaValue]:
+    """Return what a file that has been opened before says about its picture (FROM_FILE).
+
+    No pixel is decoded. Empty if the file cannot be read any more.
+    """
+    with _no_warnings():
+        try:
+            with _opened(source) as file, _identified(file) as image:
+                return file_meta(image, _exif(image))
+        except (*_DECODER_ERRORS, BadPicture):
+            return {}
+
+
 def _opened(source: str | Path | bytes) -> IO[bytes]:
     if isinstance(source, bytes):
         return BytesIO(source)
@@ -169,7 +183,7 @@ def _loaded(image: ImageFile.ImageFile, target: int | None) -> Picture:
     upright = to_srgb(image, target=target)
     if turn in _TURNS:
         upright = upright.transpose(_TURNS[turn])
-    return Picture(upright, meta | exif_meta(exif))
+    return Picture(upright, meta | file_meta(image, exif))
 
 
 def _load(image: ImageFile.ImageFile) -> None:

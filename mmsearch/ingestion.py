@@ -26,8 +26,8 @@ from mmsearch.uris import is_text, path_of, printable, uri_of
 
 BATCH = 16  # pictures; more costs memory and gains nothing on a CPU
 LOOKUP = 512  # samples whose stamps are asked for at once
-# What a picture's own bytes say; taken over for a copy, which is not opened.
-FROM_PIXELS = ("width", "height", "format", "taken", "camera", "lens", "lat", "lon")
+# What a picture's pixels say; taken over for a copy, which is not decoded.
+FROM_PIXELS = ("width", "height", "format")
 # More than this many of the pictures gone at once looks like a drive that is not there.
 BRAKE_COUNT, BRAKE_PART = 10, 0.2
 
@@ -167,18 +167,21 @@ class _Run:
         item = sample.item
         if item.kind == "text":
             return Prepared(item, (), None, "", known)
-        from mmsearch.images import open_picture
+        from mmsearch.images import open_picture, read_meta
+        from mmsearch.xmp import sidecar_meta
 
         try:
             source = source_at(place_of(sample))
             item = replace(item, content=source_hash(source))
+            beside = sidecar_meta(sample.sidecar) if sample.sidecar else {}
             twin = self._collection.keys_by_content([item.content]).get(item.content, "")
             if twin and (stored := self._collection.get([twin])):
                 meta = {k: v for k, v in stored[0].meta.items() if k in FROM_PIXELS}
-                item = replace(item, meta={**item.meta, **meta})
+                # Not the twin's other fields: they may be from its own sidecar.
+                item = replace(item, meta={**item.meta, **meta, **read_meta(source), **beside})
                 return Prepared(item, sample.captions, None, twin, known)
             picture = open_picture(source, target=self._encoder.image_size)
-            item = replace(item, meta={**item.meta, **picture.meta})
+            item = replace(item, meta={**item.meta, **picture.meta, **beside})
             return Prepared(item, sample.captions, self._encoder.prepare(picture.image), "", known)
         except BadPicture as error:
             return Skipped(item.key, item.uri, str(error), item.stamp)

@@ -46,8 +46,8 @@ class Encoder(Protocol):
 class Picture:
     """A decoded picture, upright, RGB, in sRGB; and what its file says about it.
 
-    meta: width and height (upright, before any draft scaling), format, and where the EXIF
-    has them: taken (ISO 8601, local time), camera, lens, lat, lon (degrees).
+    meta: width and height (upright, before any draft scaling), format, and what EXIF, IPTC
+    and XMP say: the fields of `mmsearch.metadata.FROM_FILE` (docs/filters.md).
     """
 
     image: Image
@@ -61,11 +61,13 @@ class Sample:
     item: its content hash and meta may still be incomplete. path: "" for a picture inside another
     file, where item.uri says which part. captions: texts that go with the
     picture; each becomes a text item of its own. A text sample (kind "text") has no picture.
+    sidecar: the path of an XMP file beside it that says more about it, or "".
     """
 
     item: Item
     path: str = ""
     captions: tuple[str, ...] = ()
+    sidecar: str = ""
 
 
 @dataclass(frozen=True, slots=True)

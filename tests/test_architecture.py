@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
      "watching", "pruning", "planning"},
     {"encoders", "rerankers", "readers"},
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources",
-     "cells", "thumbnails"},
+     "cells", "thumbnails", "metadata", "xmp", "asking", "dates", "ordering"},
     {"registry", "uris", "cores", "files", "photos"},
     {"types"},
     {"errors", "version"},

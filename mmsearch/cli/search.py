@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mmsearch.cli import Exit
-from mmsearch.cli.options import build_filter, filter_options, note, store_options, threads_option
+from mmsearch.cli.options import note, store_options, threads_option
+from mmsearch.cli.query_options import (
+    both,
+    build_condition,
+    condition_options,
+    note_undated,
+    order_options,
+    read_question,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from index_store.types import Kind
+    from mmsearch.ordering import Order
     from mmsearch.search import Engine
     from mmsearch.types import Hit, Query
 
@@ -41,7 +50,8 @@ def _result_options(command: F) -> F:
 @click.command("search", short_help="Find pictures or texts by a text or a picture.")
 @click.argument("query")
 @_result_options
-@filter_options
+@condition_options
+@order_options
 @click.option("--format", "format_", default="table", show_default=True, help=FORMAT_HELP,
               type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]))  # fmt: skip
 @click.option("-0", "--null", is_flag=True, help="Print paths ended by NUL, for xargs -0.")
@@ -52,9 +62,9 @@ def _result_options(command: F) -> F:
 @threads_option
 @store_options
 def search_command(
-    query: str, k: int, kind: Kind, model: str | None, where: str | None,
-    paths: tuple[str, ...], format_: str, null: bool, diverse: float | None, as_text: bool,
-    threads: int | None, store: Path, collection: str,
+    query: str, k: int, kind: Kind, model: str | None, format_: str, null: bool,
+    diverse: float | None, as_text: bool, sort: Order, parse: bool, threads: int | None,
+    store: Path, collection: str, **conditions: Any,
 ) -> int:  # fmt: skip
     """Find pictures or texts by QUERY: words, or the path of a picture.
 
@@ -63,23 +73,27 @@ def search_command(
     mmsearch search holiday.jpg -n 5
     mmsearch search holiday.jpg --kind text        which captions fit?
     mmsearch search "a boat" --path 'greece/*' -0 | xargs -0 cp -t boats/
+    mmsearch search "beach last summer" --near 37.97,23.73,50 --sort date
 
     Exits with 1 if there is no hit.
     """
     # Everything about the call is checked before a model is loaded.
-    condition = build_filter(where, paths)
+    condition = build_condition(**conditions)
     picture = not as_text and _is_file(query)
     if not picture and not as_text and query.lower().endswith(PICTURE_ENDINGS):
         note(f"there is no file {query!r}; searching for these words")
+    text, when = (None, None) if picture else read_question(query, kind, parse=parse)
     with _engine(store, collection, model, threads, picture=picture) as engine:
         from mmsearch.cli.output import write_hits
+        from mmsearch.ordering import in_order
         from mmsearch.types import Query
 
         asked = Query(
-            text=None if picture else query, image=query if picture else None,
-            k=k, kind=kind, where=condition,
-        )  # fmt: skip
-        hits = _found(engine, asked, diverse)
+            text=text, image=query if picture else None, k=k, kind=kind, where=both(condition, when)
+        )
+        hits = in_order(_found(engine, asked, diverse), sort)
+        if when or conditions["since"] or conditions["until"]:
+            note_undated(engine.collection, kind)
         write_hits(asked, hits, "paths" if null else format_, null=null)
     return Exit.OK if hits else Exit.NO_HITS
 
@@ -87,42 +101,45 @@ def search_command(
 @click.command("batch", short_help="Answer many queries with one load of the model.")
 @click.argument("queries", type=click.File(encoding="utf8"))
 @_result_options
-@filter_options
+@condition_options
+@order_options
 @click.option("--format", "format_", default="jsonl", show_default=True, help=FORMAT_HELP,
               type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]))  # fmt: skip
 @threads_option
 @store_options
 def batch_command(
-    queries: Any, k: int, kind: Kind, model: str | None, where: str | None,
-    paths: tuple[str, ...], format_: str, threads: int | None, store: Path, collection: str,
+    queries: Any, k: int, kind: Kind, model: str | None, format_: str, sort: Order, parse: bool,
+    threads: int | None, store: Path, collection: str, **conditions: Any,
 ) -> int:  # fmt: skip
     """Answer the queries of a file, or of standard input (-), one a line.
 
     A line that is the path of an existing file is a picture query, as in `search`. Exits with
     1 if a query has no hit.
     """
-    condition = build_filter(where, paths)
+    condition = build_condition(**conditions)
     with _engine(store, collection, model, threads, picture=True) as engine:
         from mmsearch.cli.output import write_batch
+        from mmsearch.ordering import in_order
         from mmsearch.pipeline import batched
         from mmsearch.types import Query
 
         missed = 0
+
+        def asked(line: str) -> Query:
+            if _is_file(line):
+                return Query(image=line, k=k, kind=kind, where=condition)
+            text, when = read_question(line, kind, parse=parse)
+            return Query(text, k=k, kind=kind, where=both(condition, when))
 
         def answers() -> Iterator[tuple[Query, list[Hit]]]:
             nonlocal missed
             lines = (line.strip() for line in queries)
             # One by one on a terminal or a pipe; grouped they share the model's call.
             for group in batched((line for line in lines if line), 32):
-                asked = [
-                    Query(image=line, k=k, kind=kind, where=condition)
-                    if _is_file(line)
-                    else Query(line, k=k, kind=kind, where=condition)
-                    for line in group
-                ]
-                for query, hits in zip(asked, engine.search_batch(asked), strict=True):
+                questions = [asked(line) for line in group]
+                for query, hits in zip(questions, engine.search_batch(questions), strict=True):
                     missed += not hits
-                    yield query, hits
+                    yield query, in_order(hits, sort)
 
         write_batch(answers(), format_)
     return Exit.NO_HITS if missed else Exit.OK

@@ -39,6 +39,7 @@ class _Listing:
     folders: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)  # to folders
     texts: dict[str, str] = field(default_factory=dict)  # "photo" -> "photo.TXT"
+    sidecars: dict[str, str] = field(default_factory=dict)  # "photo" -> "photo.XMP"
     has_rules: bool = False  # a .mmsearchignore
 
     def without(self, rules: Rules, directory: str) -> _Listing:
@@ -179,6 +180,8 @@ def _sort_in(entry: os.DirEntry[str], listing: _Listing, follow_links: bool) -> 
         suffix = suffix_of(name)
         if suffix == ".txt":
             listing.texts[name[:-4]] = name
+        elif suffix == ".xmp":
+            listing.sidecars[name[:-4]] = name
         elif is_picture(name):
             listing.pictures.append(name)
         elif suffix in REFUSED:
@@ -214,11 +217,12 @@ def _pictures(
                 pass
             except OSError as error:
                 yield Skipped(key_of(text), uri_of(text), f"captions: {reason_of(error)}")
+        told = caption_file(name, listing.sidecars)
+        sidecar = os.path.join(directory, told) if told else ""
         row = rows.get(spelling(path[len(root) :].lstrip(os.sep))) if rows else None
-        if row is None:
-            yield picture(path, stat, captions=captions)
-        else:
-            yield picture(path, stat, captions=(*captions, *row.texts), extra=row.extra)
+        extra = row.extra if row else None
+        captions = (*captions, *row.texts) if row else captions
+        yield picture(path, stat, captions=captions, extra=extra, sidecar=sidecar)
 
 
 def _refused(directory: str, listing: _Listing) -> Iterator[Skipped]:

@@ -19,6 +19,7 @@ from typing import Any
 from mmsearch.errors import BadSource, NoSplits
 from mmsearch.readers.captions import captions_beside
 from mmsearch.readers.formats import refusal
+from mmsearch.readers.sidecars import sidecar_of, sidecar_stamp
 from mmsearch.types import Item, MetaValue, Sample, Skipped
 from mmsearch.uris import clean, is_text, key_of, path_of, printable, stamp_of, uri_of
 
@@ -36,19 +37,21 @@ def picture(
     *,
     captions: Sequence[str] = (),
     extra: Mapping[str, MetaValue] | None = None,
+    sidecar: str = "",
 ) -> Sample:
     """Return the sample of one picture file, from its absolute path and `stat` alone.
 
-    The stamp is the file's own; with captions or extra meta it is followed by "+" and a
-    digest of these. So a changed caption is noticed although the picture has not changed,
-    and one edited row of a table touches one picture, not all. The file's content hash still
-    tells that nothing needs to be embedded again.
+    The stamp is the file's own; a sidecar adds "~" and its own stamp, captions or extra meta
+    add "+" and a digest of these. So a changed caption is noticed although the picture has not
+    changed, and one edited row of a table touches one picture, not all. The file's content hash
+    still tells that nothing needs to be embedded again.
 
     Args:
         path: absolute.
         stat: of that file.
         captions: texts that go with it.
         extra: more meta, from `scalars`.
+        sidecar: the path of the XMP file beside it, or "".
     """
     key = key_of(path)
     shown = key if is_text(path) else printable(path.replace(os.sep, "/"))
@@ -61,10 +64,12 @@ def picture(
         "mtime": _iso(stat.st_mtime_ns),
     }
     stamp = stamp_of(stat)
+    if sidecar:
+        stamp += sidecar_stamp(sidecar)
     if captions or extra:
         stamp += "+" + digest(captions, extra or {})
     item = Item(key, kind="image", uri=uri_of(path), stamp=stamp, meta=meta)
-    return Sample(item, path=path, captions=tuple(captions))
+    return Sample(item, path=path, captions=tuple(captions), sidecar=sidecar)
 
 
 def picture_beside_captions(path: str) -> Iterator[Sample | Skipped]:
@@ -92,7 +97,7 @@ def picture_beside_captions(path: str) -> Iterator[Sample | Skipped]:
             except OSError as error:
                 yield Skipped(key_of(name), uri_of(name), f"captions: {reason_of(error)}")
             break
-    yield picture(path, stat, captions=captions)
+    yield picture(path, stat, captions=captions, sidecar=sidecar_of(path))
 
 
 class Places:
@@ -131,7 +136,8 @@ class Places:
         if stat is not None:
             reason = refusal(path) or ""
             if not reason:
-                return picture(path, stat, captions=captions, extra=extra)
+                sidecar = sidecar_of(path)
+                return picture(path, stat, captions=captions, extra=extra, sidecar=sidecar)
         return Skipped(key_of(path), uri_of(path), f"{where}: {reason}")
 
     def _find(self, name: str) -> tuple[str, os.stat_result | None, str]:

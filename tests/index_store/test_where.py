@@ -12,13 +12,14 @@ from index_store import (
     Contains,
     Exists,
     Glob,
+    Has,
     In,
     Item,
     Not,
     Prefix,
     Where,
 )
-from index_store.errors import BadFilter
+from index_store.errors import BadFilter, StoreError
 from index_store.where import path_glob
 from tests.index_store.conftest import one_hot
 
@@ -61,6 +62,42 @@ def test_a_filter_passes_what_it_says(collection: Collection, where: Where, expe
     collection.add(ITEMS, one_hot(0, 1, 2, 3))
     found = collection.keys(where)
     assert found == sorted(ITEMS[int(i)].key for i in expected)
+
+
+LISTS = [
+    Item("a", meta={"keywords": ["Beach", "Café au lait"]}),
+    Item("b", meta={"keywords": []}),
+    Item("c", meta={"keywords": "beach"}),
+    Item("d"),
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (Has("keywords", "beach"), "ac"),
+        (Has("keywords", "cafe"), ""),
+        (Has("keywords", " CAFÉ AU LAIT"), "a"),
+        (Has("keywords", "bea"), ""),
+        (Has("key", "D"), "d"),
+        (Contains("keywords", "BEA"), "ac"),
+        (Glob("keywords", "Caf*"), "a"),
+        (Compare("keywords", "=", "Beach"), "a"),
+        (Compare("keywords", ">", 1), ""),
+        (Not(Has("keywords", "beach")), "bd"),
+        (Exists("keywords"), "abc"),
+    ],
+)
+def test_of_a_list_one_text_is_enough(collection: Collection, where: Where, expected: str) -> None:
+    collection.add(LISTS, one_hot(0, 1, 2, 3))
+    assert "".join(collection.keys(where)) == expected
+
+
+def test_a_list_comes_back_as_it_was_stored(collection: Collection) -> None:
+    collection.add(LISTS, one_hot(0, 1, 2, 3))
+    assert collection.get(["a"])[0] == LISTS[0]
+    with pytest.raises(StoreError, match="list of texts"):
+        collection.add([Item("e", meta={"keywords": ["x", 1]})], one_hot(0))  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a'b", 'a"b', "a)b", "1a"])

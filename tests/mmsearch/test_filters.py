@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from index_store import AllOf, AnyOf, Compare, Contains, Exists, Glob, In, Not, Where
+from index_store import (
+    AllOf,
+    AnyOf,
+    Compare,
+    Contains,
+    Exists,
+    Glob,
+    Has,
+    In,
+    Near,
+    Not,
+    Where,
+)
 from index_store.errors import BadFilter
 from mmsearch.filters import parse_where
 
@@ -36,6 +48,21 @@ from mmsearch.filters import parse_where
         ),
         ("a = 1 AND b = 1", AllOf(Compare("a", "=", 1), Compare("b", "=", 1))),
         ("name = 'and'", Compare("name", "=", "and")),
+        ("keywords has 'New York'", Has("keywords", "New York")),
+        ("keywords has 2019", Has("keywords", "2019")),
+        ("near(48.85, -2.3, 5)", Near(48.85, -2.3, 5.0)),
+        ("taken > 2019", Compare("taken", ">=", "2020")),
+        ("taken >= 2019", Compare("taken", ">=", "2019")),
+        ("taken <= 2019-07", Compare("taken", "<", "2019-08")),
+        ("taken < '2019-07-14 16:20'", Compare("taken", "<", "2019-07-14T16:20")),
+        ("mtime = 2019", AllOf(Compare("mtime", ">=", "2019"), Compare("mtime", "<", "2020"))),
+        ("taken != 2019", AnyOf(Compare("taken", "<", "2019"), Compare("taken", ">=", "2020"))),
+        (
+            "taken in (2019)",
+            AnyOf(AllOf(Compare("taken", ">=", "2019"), Compare("taken", "<", "2020"))),
+        ),
+        ("taken ~ 2019", Contains("taken", "2019")),
+        ("near = 5", Compare("near", "=", 5)),
     ],
 )
 def test_a_filter_is_read_as_it_is_meant(text: str, where: Where) -> None:
@@ -54,6 +81,12 @@ def test_a_filter_is_read_as_it_is_meant(text: str, where: Where) -> None:
         ("name = 'open", 7),
         ("a in ()", 6),
         ("= 5", 0),
+        ("width > 1 and taken > soon", 22),
+        ("taken = 2019-13", 8),
+        ("near(91, 0, 5)", 5),
+        ("near(1, x, 5)", 8),
+        ("near(1, 2)", 9),
+        ("keywords has", 12),
         ("(" * 40 + "a=1" + ")" * 40, 32),
     ],
 )
