@@ -92,6 +92,7 @@ def test_the_packet_is_found_in_each_format(form: str) -> None:
     [
         b"", b"<", b"\0" * 50, b"<a/>", PACKET[:-200], b"\xff\xfe<\0",
         b'<!DOCTYPE x [<!ENTITY a "b"><!ENTITY c "&a;&a;">]><x>&c;</x>',
+        '<?xml version="1.0" encoding="utf-8"?><!DOCTYPE x [<!ENTITY a "b">]><x/>'.encode("utf-16"),
         b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x>&a;</x>',
     ],
 )  # fmt: skip
