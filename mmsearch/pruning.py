@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 from index_store import Collection, Compare, Item, Prefix
 from index_store.where import AllOf, AnyOf
+from mmsearch.origins import is_away
 from mmsearch.uris import path_of, uri_of
 
 _CHUNK = 2_000
@@ -45,10 +46,29 @@ def forget(collection: Collection, keys: Sequence[str]) -> int:
     return known
 
 
-def is_offline(root: str) -> bool:
-    """Return whether a folder of pictures is not there: no folder, or an empty mount point."""
-    try:
-        with os.scandir(root) as entries:
-            return next(entries, None) is None
-    except OSError:
-        return not Path(root).is_dir()
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Pictures whose files are not there: lost, and away with their drive."""
+
+    lost: tuple[Item, ...]
+    away: tuple[Item, ...]
+
+
+def gone(
+    collection: Collection, folders: Sequence[str], below: Sequence[str] | None = None
+) -> Gone:
+    """Return the pictures whose files are not there.
+
+    Args:
+        folders: of the collection, as `origins` knows them.
+        below: only files at or below these paths; None is all.
+    """
+    found: dict[bool, list[Item]] = {True: [], False: []}
+    verdicts: dict[str, bool] = {}  # by folder: the files of one share theirs
+    for item in missing(collection, below):
+        path = path_of(item.uri)
+        parent = os.path.dirname(path)  # noqa: PTH120
+        if parent not in verdicts:
+            verdicts[parent] = is_away(path, folders)
+        found[verdicts[parent]].append(item)
+    return Gone(tuple(found[False]), tuple(found[True]))

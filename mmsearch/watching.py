@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmsearch.origins import is_below
 from mmsearch.readers.folder import TABLES, is_junk
 from mmsearch.readers.formats import REFUSED, is_picture, suffix_of
 from mmsearch.readers.ignore import IGNORE_FILE
@@ -223,11 +224,6 @@ class Watcher:
                 f"{root}: the system sends no events ({error.strerror or error}); it is looked at "
                 f"every {self._every:g} seconds (--every)"
             )
-
-
-def is_below(path: str, folder: str) -> bool:
-    """Return whether a path is in a folder at any depth, or is that folder."""
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _handler(changes: Changes) -> Any:

@@ -19,8 +19,9 @@ LAYERS: list[set[str]] = [
      "watching", "pruning", "planning"},
     {"encoders", "rerankers", "readers"},
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources",
-     "cells", "thumbnails", "metadata", "xmp", "asking", "dates", "ordering"},
-    {"registry", "uris", "cores", "files", "photos"},
+     "cells", "thumbnails", "metadata", "xmp", "asking", "dates", "ordering",
+     "frames", "archives", "isolation"},
+    {"registry", "uris", "cores", "files", "photos", "origins"},
     {"types"},
     {"errors", "version"},
 ]  # fmt: skip

@@ -28,6 +28,7 @@ COMMANDS = {
     "optimize": ("optimize", "Choose, measure and build the index that searches use."),
     "status": ("status", "Show what is stored."),
     "failures": ("status", "List the files that could not be indexed."),
+    "prune": ("prune", "Forget pictures whose files are gone."),
     "verify": ("status", "Look for damage in the store."),
     "repair": ("upkeep", "Mend a damaged store and embed again what was lost."),
     "compact": ("upkeep", "Give back the room of replaced and deleted vectors."),

@@ -21,7 +21,14 @@ def user_file() -> Path:
 
 
 def default_store() -> Path:
-    """Return the folder of the index if nothing else is said: the system's place for data."""
+    """Return the folder of the index if nothing else is said.
+
+    A portable one, here or in the nearest folder above; else the system's place for data.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / ".mmsearch" / "meta.db").is_file():
+            return folder / ".mmsearch"
     from platformdirs import user_data_path
 
     return user_data_path("mmsearch", appauthor=False) / "store"

@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("index", short_help="Add pictures and texts to a collection.")
-@click.argument("sources", nargs=-1, required=True, metavar="PATH...")
+@click.argument("sources", nargs=-1, metavar="[PATH]...")
 @store_options
 @click.option(
     "--model",
@@ -46,6 +47,11 @@ if TYPE_CHECKING:
     help="Leave out what matches below folders, as .gitignore would: 'raw/', '*.tif'. "
     "May be given several times; lasting rules: a file .mmsearchignore.",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be done and how long it would take; change nothing.",
+)
 @click.option("--watch", is_flag=True, help="Stay, and index what changes, until Ctrl-C.")
 @click.option(
     "--settle",
@@ -63,6 +69,12 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="With --watch: look at everything this often; network drives tell of no changes.",
 )
+@click.option(
+    "--portable",
+    is_flag=True,
+    help="Keep the index in PATH/.mmsearch, where it is found from the folders below "
+    "PATH, and moves with it.",
+)
 @click.option("--format", "format_", type=click.Choice(["table", "json", "jsonl"]),
               default="table", show_default=True,
               help="json: the report; jsonl: a line for each item once it is durable, then the "
@@ -71,66 +83,101 @@ if TYPE_CHECKING:
 def index_command(
     sources: tuple[str, ...], store: Path, collection: str, model: str | None,
     threads: int | None, batch_size: int, split: str | None, retry: bool, prune: bool,
-    follow_links: bool, exclude: tuple[str, ...], watch: bool, settle: float, every: float,
-    format_: str, quiet: bool,
+    follow_links: bool, exclude: tuple[str, ...], dry_run: bool, watch: bool, settle: float,
+    every: float, portable: bool, format_: str, quiet: bool,
 ) -> int:  # fmt: skip
     """Add pictures and texts to a collection.
 
     PATH is a picture, a folder, a csv, tsv, jsonl or parquet table, a data set (Karpathy's or
     COCO's JSON, Flickr8k, Flickr30k, Visual Genome, VQA, GQA), a tar, or - for paths on standard
-    input; docs/sources.md has them all. What has not changed since the last run is not read
-    again; what only moved is not embedded again; what is gone is forgotten. Captions beside
-    pictures (photo.txt, captions.csv) are stored as texts that can be searched.
+    input; docs/sources.md has them all. Without PATH: the folders that were indexed before. What
+    has not changed since the last run is not read again; what only moved is not embedded again;
+    what is gone is forgotten. Captions beside pictures (photo.txt, captions.csv) are stored as
+    texts that can be searched.
 
     Interrupt it at any time and run it again: what was stored stays stored. With --watch it
     goes on by itself: docs/library.md.
     """
-    from index_store.errors import StoreLocked
-    from mmsearch.ingestion import ingest
-    from mmsearch.readers import read, roots
+    from mmsearch.cli.origins import present
+    from mmsearch.cli.portable import follow, portable_store
 
     signal.signal(signal.SIGTERM, _interrupt)
-    stdin = sys.stdin.buffer if "-" in sources else None
-    # All sources are looked at before anything is stored: a mistyped one changes nothing.
-    folders = [root for source in sources for root in roots(source)]
-    target = _opened(store, collection, model, threads)
+    if portable:
+        store = portable_store(sources)
+        follow(store)
+    target = _opened(store, collection, model, threads, portable=portable)
+    if watch:
+        from mmsearch.cli.watch import check_sources
+
+        check_sources(sources, split, format_)
+    chosen = _Sources(present(sources, store, collection), split, follow_links, exclude)
+    if dry_run:
+        from mmsearch.cli.dry_run import dry_run as plan_run
+
+        plan_run(
+            chosen.samples(), store, collection, target.encoder, roots=chosen.roots, prune=prune,
+            retry=retry, threads=threads, format_=format_,
+        )  # fmt: skip
+        return Exit.OK
     options: dict[str, Any] = {
         "prune": prune, "retry": retry, "batch_size": batch_size, "threads": threads,
         "committed": _print_committed if format_ == "jsonl" else None,
     }  # fmt: skip
     if watch:
-        from mmsearch.cli.watch import check_sources, keep_watching
+        from index_store.errors import StoreLocked
+        from mmsearch.cli.watch import keep_watching
 
-        check_sources(sources, split, format_)
-
-    def samples() -> Iterator[Sample | Skipped]:
-        return itertools.chain.from_iterable(
-            read(s, split=split, follow_links=follow_links, exclude=exclude, stdin=stdin)
-            for s in sources
-        )
-
-    def run() -> IngestReport:
-        listing = samples()
-        with target as (opened, encoder):
-            total = None if stdin or quiet or not is_terminal() else _counted(samples())
-            with _Bar(total, quiet) as bar:
-                report = ingest(
-                    listing, encoder, opened, roots=folders, progress=bar.show, **options
-                )  # fmt: skip
-                bar.text("building the index")
-                built = [opened.build_index(kind) for kind in ("image", "text")]
-        _say(report, format_, any(built))
-        return report
-
-    if watch:
         with contextlib.suppress(StoreLocked):  # that it waits for
-            run()
+            _run(target, chosen, options, format_, quiet)
         keep_watching(
-            sources, target, lambda report, built: _say(report, format_, built),
+            chosen.names, target, lambda report, built: _say(report, format_, built),
             settle=settle, every=every, follow_links=follow_links, exclude=exclude,
             options=options,
         )  # fmt: skip
-    return Exit.SOME_FAILED if run().skipped else Exit.OK
+    report = _run(target, chosen, options, format_, quiet)
+    return Exit.SOME_FAILED if report.skipped else Exit.OK
+
+
+class _Sources:
+    """What to read, and how. All of it is looked at here: a mistyped name changes nothing."""
+
+    def __init__(
+        self, names: Sequence[str], split: str | None, follow_links: bool, exclude: Sequence[str]
+    ) -> None:
+        from mmsearch.readers import roots
+
+        self.names = names
+        self.stdin = sys.stdin.buffer if "-" in names else None
+        self.roots = [root for name in names for root in roots(name)]
+        self._how: dict[str, Any] = {
+            "split": split, "follow_links": follow_links, "exclude": exclude, "stdin": self.stdin
+        }  # fmt: skip
+
+    def samples(self) -> Iterator[Sample | Skipped]:
+        from mmsearch.readers import read
+
+        return itertools.chain.from_iterable(read(name, **self._how) for name in self.names)
+
+
+def _run(
+    target: _opened, sources: _Sources, options: dict[str, Any], format_: str, quiet: bool
+) -> IngestReport:
+    from mmsearch.cli.origins import note_origin
+    from mmsearch.ingestion import ingest
+
+    listing, start = sources.samples(), time.monotonic()
+    with target as (collection, encoder):
+        total = None if sources.stdin or quiet or not is_terminal() else _counted(sources.samples())
+        with _Bar(total, quiet) as bar:
+            report = ingest(
+                listing, encoder, collection, roots=sources.roots, progress=bar.show, **options
+            )  # fmt: skip
+            seconds = time.monotonic() - start
+            note_origin(target.path, target.name, sources.names, report, seconds)
+            bar.text("building the index")
+            built = [collection.build_index(kind) for kind in ("image", "text")]
+    _say(report, format_, any(built))
+    return report
 
 
 class _opened:  # noqa: N801
@@ -139,37 +186,63 @@ class _opened:  # noqa: N801
     Used again, it loads no model twice.
     """
 
-    def __init__(self, path: Path, name: str, model: str | None, threads: int | None) -> None:
-        self._path, self._name, self._model, self._threads = path, name, model, threads
+    def __init__(
+        self, path: Path, name: str, model: str | None, threads: int | None, *, portable: bool
+    ) -> None:
+        self.path, self.name = path, name
+        self._model, self._threads, self._portable = model, threads, portable
         self._store: Store | None = None
         self._encoders: dict[str, Any] = {}
 
-    def __enter__(self) -> tuple[Collection, Any]:
+    def encoder(self) -> Any:
+        """Return the encoder that the collection has, or would get.
+
+        Raises:
+            ModelUnavailable, UnknownName, MissingExtra: it cannot be loaded.
+        """
+        return self._loaded(self._spec())
+
+    def _spec(self) -> str:
         from index_store import Store
-        from index_store.errors import SpaceMismatch, StoreNotFound
-        from mmsearch.encoders import load_encoder, resolve_model
+        from index_store.errors import StoreNotFound
+        from mmsearch.encoders import resolve_model
 
         wanted = self._model or "auto"
         demanded = None if is_default("model") else self._model
         # No store: none yet, or a crash before its first commit left an empty database.
-        with contextlib.suppress(StoreNotFound), Store.open(self._path, readonly=True) as reader:
-            if self._name in reader.collections():
-                wanted = demanded or reader.collection(self._name).model
+        with contextlib.suppress(StoreNotFound), Store.open(self.path, readonly=True) as reader:
+            if self.name in reader.collections():
+                wanted = demanded or reader.collection(self.name).model
         spec = resolve_model(wanted)
         if wanted == "auto":
             note(f"using the model {spec} (chosen by auto; see: mmsearch models list)")
-        # Before the store: an unknown model leaves no empty store behind.
+        return spec
+
+    def _loaded(self, spec: str) -> Any:
+        from mmsearch.encoders import load_encoder
+
         if spec not in self._encoders:
             self._encoders = {spec: load_encoder(spec, threads=self._threads)}
-        encoder = self._encoders[spec]
-        self._store = Store.open(self._path, create=True)
+        return self._encoders[spec]
+
+    def __enter__(self) -> tuple[Collection, Any]:
+        from index_store import Store
+        from index_store.errors import SpaceMismatch
+        from mmsearch.origins import set_place
+
+        spec = self._spec()
+        # Before the store: an unknown model leaves no empty store behind.
+        encoder = self._loaded(spec)
+        self._store = Store.open(self.path, create=True)
         try:
-            if self._name in self._store.collections():
-                collection = self._store.collection(self._name)
+            if self._portable:  # before the first picture: a run cut short may move, too
+                set_place(self.path, str(self.path.parent))
+            if self.name in self._store.collections():
+                collection = self._store.collection(self.name)
                 if collection.space != encoder.space:
-                    raise SpaceMismatch(self._name, collection.space, encoder.space)
+                    raise SpaceMismatch(self.name, collection.space, encoder.space)
             else:
-                collection = self._store.create_collection(self._name, encoder.space, model=spec)
+                collection = self._store.create_collection(self.name, encoder.space, model=spec)
         except BaseException:
             self._store.close()
             raise

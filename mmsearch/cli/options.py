@@ -37,9 +37,22 @@ def store_option(command: F) -> F:
         envvar="MMSEARCH_HOME",
         type=click.Path(path_type=Path, file_okay=False),
         default=default_store,
+        callback=_followed,
         metavar="DIR",
-        help="Folder of the index [default: $MMSEARCH_HOME, else the user's data folder].",
+        help="Folder of the index [default: $MMSEARCH_HOME, else .mmsearch here or in a folder "
+        "above, else the user's data folder].",
     )(command)
+
+
+def _followed(ctx: click.Context, _: click.Parameter, store: Path) -> Path:
+    """Return the store; a portable one whose folder has moved is told so first."""
+    from mmsearch.origins import PORTABLE
+
+    if store.name == PORTABLE and not ctx.resilient_parsing:
+        from mmsearch.cli.portable import follow
+
+        follow(store)
+    return store
 
 
 def threads_option(command: F) -> F:

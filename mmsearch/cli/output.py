@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from mmsearch.cli.presence import marked, presence
 from mmsearch.types import Hit, Item, Query
 from mmsearch.uris import path_of, printable
 
@@ -39,6 +40,7 @@ def as_dict(hit: Hit) -> dict[str, Any]:
         "path": hit_path(hit),
         "text": hit.item.text,
         "meta": dict(hit.item.meta),
+        "state": presence(hit_path(hit)),
     }
 
 
@@ -67,7 +69,7 @@ def write_hits(query: Query, hits: Sequence[Hit], format_: str, *, null: bool = 
         write_paths((hit_path(h) or h.item.key for h in hits), null=null)
     else:
         for hit in hits:
-            where = printable(hit_path(hit) or hit.item.key)
+            where = marked(printable(hit_path(hit) or hit.item.key), hit_path(hit))
             what = f"{printable(hit.item.text)}  ({where})" if hit.item.kind == "text" else where
             click.echo(f"{hit.rank:>3}  {hit.score:.3f}  {what}")
 

@@ -22,8 +22,10 @@ def status_command(store: Path, collection: str, format_: str) -> int:
     import json
 
     from index_store import Store
+    from mmsearch.origins import is_offline, read_origins
     from mmsearch.uris import printable
 
+    origins = read_origins(store)
     with Store.open(store, readonly=True) as opened:
         stats = [opened.collection(name).stats() for name in opened.collections()]
     rows: list[dict[str, Any]] = [
@@ -32,6 +34,9 @@ def status_command(store: Path, collection: str, format_: str) -> int:
             "model": s.model, "space": s.space.name, "dim": s.space.dim, "replaced": s.dead,
             "bytes": s.bytes,
             "indexes": [{"kind": i.kind, "type": i.type, "rows": i.rows} for i in s.indexes],
+            "folders": [
+                {"path": f, "offline": is_offline(f)} for f in origins.of(s.name).folders
+            ],
         }
         for s in stats
     ]  # fmt: skip
@@ -50,6 +55,9 @@ def status_command(store: Path, collection: str, format_: str) -> int:
             f"vectors     {row['bytes'] / 1e6:,.1f} MB, {row['replaced']:,} replaced or deleted\n"
             f"search      {indexes or 'exact'}"
         )
+        for folder in row["folders"]:
+            offline = "  (offline)" if folder["offline"] else ""
+            click.echo(f"folder      {printable(folder['path'])}{offline}")
     return Exit.OK
 
 

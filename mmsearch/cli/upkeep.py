@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,10 +168,13 @@ def move_root_command(old: str, new: str, dry_run: bool, store: Path, collection
     """
     from index_store import Store
     from mmsearch.moving import move_root
+    from mmsearch.origins import moved
     from mmsearch.uris import printable
 
     with Store.open(store, readonly=dry_run) as opened:
         report = move_root(opened.collection(collection), old, new, dry_run=dry_run)
+        if not dry_run:
+            moved(store, os.path.abspath(old), os.path.abspath(new))  # noqa: PTH100
     if report.example is None:
         note(f"nothing that is indexed lies below {printable(old)}")
         return Exit.NO_HITS

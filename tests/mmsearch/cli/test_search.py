@@ -49,7 +49,7 @@ def test_json_has_the_documented_shape(indexed: Mmsearch, photos: Path) -> None:
     assert found["schema"] == 1
     assert found["query"] == {"text": "green", "image": None, "kind": "image", "k": 1}
     (hit,) = found["hits"]
-    assert list(hit) == ["rank", "score", "key", "kind", "path", "text", "meta"]
+    assert list(hit) == ["rank", "score", "key", "kind", "path", "text", "meta", "state"]
     assert (hit["rank"], hit["kind"], hit["text"]) == (1, "image", "")
     assert hit["path"] == str(photos / "green.png")
     assert hit["meta"]["width"] == 40
