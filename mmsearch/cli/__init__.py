@@ -42,6 +42,8 @@ COMMANDS = {
     "eval": ("evaluate", "Measure how good the search is."),
     "train": ("train", "Train a model on your own pairs of pictures and texts."),
     "tune": ("tune", "Find the rates and sizes that suit your pairs."),
+    "config": ("configure", "Show and set what commands take for granted."),
+    "completion": ("completion", "Print a shell's completion script."),
     "doctor": ("doctor", "Check this installation."),
     "demo": ("demo", "Index free pictures and ask a few questions."),
 }
@@ -70,6 +72,8 @@ class LazyGroup(click.Group):
             return None
         module = import_module(f"mmsearch.cli.{COMMANDS[name][0]}")
         command: click.Command = getattr(module, f"{name.replace('-', '_')}_command")
+        if ctx.default_map and name in ctx.default_map:
+            ctx.default_map[name] = _by_parameter(command, ctx.default_map[name])
         return command
 
     def resolve_command(
@@ -88,6 +92,12 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _by_parameter(command: click.Command, found: dict[str, Any]) -> dict[str, Any]:
+    """Return settings, which have the long names of options, by the names of parameters."""
+    names = {max(p.opts, key=len).lstrip("-").replace("-", "_"): p.name for p in command.params}
+    return {names.get(key) or key: value for key, value in found.items()}
 
 
 @click.group(

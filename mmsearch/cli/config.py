@@ -70,31 +70,34 @@ def default_model() -> tuple[str, str]:
     return str(spec), str(project.absolute() if here else user_file())
 
 
-def set_default_model(spec: str) -> Path:
-    """Write the `model` setting into the user's file, all else in it kept; return its path.
+def set_setting(path: Path, name: str, value: str | int | float | bool | None) -> None:
+    """Write one setting into a file, all else in it kept; None takes it out.
 
     Raises:
-        click.UsageError: the file is no valid TOML, or has `model` where this cannot change it.
+        click.UsageError: the file is no valid TOML, or has the setting where this cannot
+            change it.
         OSError: it cannot be written.
     """
     from mmsearch.files import write_whole
 
-    path = user_file()
     before = read_settings(path) if path.is_file() else {}
-    text = path.read_text(encoding="utf8") if path.is_file() else ""
-    line = f"model = {_toml_string(spec)}"
-    lines = text.splitlines()
-    at = next((i for i, found in enumerate(lines) if re.match(r"\s*model\s*=", found)), None)
-    if "model" not in before:
-        lines.insert(0, line)  # before the first table, which would swallow it
+    lines = path.read_text(encoding="utf8").splitlines() if path.is_file() else []
+    line = f"{name} = {_toml(value)}"
+    wanted = {k: v for k, v in before.items() if k != name}
+    at = next((i for i, found in enumerate(lines) if re.match(rf"\s*{name}\s*=", found)), None)
+    if value is not None:
+        wanted[name] = value
+        if name not in before:
+            lines.insert(0, line)  # before the first table, which would swallow it
+        elif at is not None:
+            lines[at] = line
     elif at is not None:
-        lines[at] = line
-    changed = "\n".join(lines) + "\n"
-    if _parsed(changed) != before | {"model": spec}:
+        del lines[at]
+    changed = "".join(f"{line}\n" for line in lines)
+    if _parsed(changed) != wanted:
         raise click.UsageError(f"{path}: write {line} into it by hand; its form is unusual")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda file: file.write(changed.encode()))
-    return path
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -120,6 +123,6 @@ def _parsed(text: str) -> dict[str, Any] | None:
         return None
 
 
-def _toml_string(text: str) -> str:
-    """Return a TOML string: JSON's escapes are among TOML's."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _toml(value: str | int | float | bool | None) -> str:
+    """Return a TOML value: JSON's strings, numbers and truth values are among TOML's."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmsearch.cli import Exit
-from mmsearch.cli.config import default_model, set_default_model
+from mmsearch.cli.config import default_model, set_setting, user_file
 from mmsearch.cli.options import note, threads_option
 
 if TYPE_CHECKING:
@@ -184,7 +184,8 @@ def default_command(spec: str | None) -> int:
     found = model_info(spec)
     # A name and `auto` stay what they are; a folder must mean the same from anywhere.
     chosen = resolve_model(spec) if ":" in spec else spec
-    path = set_default_model(chosen)
+    path = user_file()
+    set_setting(path, "model", chosen)
     note(f"new collections get {chosen} ({path})")
     if not found.present:
         note("its files are not here; fetch them: mmsearch models download " + chosen)

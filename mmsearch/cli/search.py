@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mmsearch.cli import Exit
+from mmsearch.cli.delivery import Delivery, deliver, delivery_options
 from mmsearch.cli.options import note, store_options, threads_option
 from mmsearch.cli.query_options import (
     both,
@@ -53,18 +54,20 @@ def _result_options(command: F) -> F:
 @condition_options
 @order_options
 @click.option("--format", "format_", default="table", show_default=True, help=FORMAT_HELP,
-              type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]))  # fmt: skip
+              type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths",
+                                 "html"]))  # fmt: skip
 @click.option("-0", "--null", is_flag=True, help="Print paths ended by NUL, for xargs -0.")
 @click.option("--diverse", type=click.FloatRange(0, 1), metavar="X",
               help="Hits unlike one another: 0 looks at the score alone, 1 only at what differs; "
               "try 0.5.")  # fmt: skip
 @click.option("--text", "as_text", is_flag=True, help="QUERY is text even if a file has its name.")
+@delivery_options
 @threads_option
 @store_options
 def search_command(
     query: str, k: int, kind: Kind, model: str | None, format_: str, null: bool,
-    diverse: float | None, as_text: bool, sort: Order, parse: bool, threads: int | None,
-    store: Path, collection: str, **conditions: Any,
+    diverse: float | None, as_text: bool, sort: Order, parse: bool, delivery: Delivery,
+    threads: int | None, store: Path, collection: str, **conditions: Any,
 ) -> int:  # fmt: skip
     """Find pictures or texts by QUERY: words, or the path of a picture.
 
@@ -72,19 +75,20 @@ def search_command(
     mmsearch search "two dogs in the snow"
     mmsearch search holiday.jpg -n 5
     mmsearch search holiday.jpg --kind text        which captions fit?
-    mmsearch search "a boat" --path 'greece/*' -0 | xargs -0 cp -t boats/
+    mmsearch search "a boat" --path 'greece/*' --copy-to boats
+    mmsearch search "a boat" --format html > boats.html
     mmsearch search "beach last summer" --near 37.97,23.73,50 --sort date
 
     Exits with 1 if there is no hit.
     """
     # Everything about the call is checked before a model is loaded.
+    delivery.check(kind)
     condition = build_condition(**conditions)
     picture = not as_text and _is_file(query)
     if not picture and not as_text and query.lower().endswith(PICTURE_ENDINGS):
         note(f"there is no file {query!r}; searching for these words")
     text, when = (None, None) if picture else read_question(query, kind, parse=parse)
     with _engine(store, collection, model, threads, picture=picture) as engine:
-        from mmsearch.cli.output import write_hits
         from mmsearch.ordering import in_order
         from mmsearch.types import Query
 
@@ -94,8 +98,8 @@ def search_command(
         hits = in_order(_found(engine, asked, diverse), sort)
         if when or conditions["since"] or conditions["until"]:
             note_undated(engine.collection, kind)
-        write_hits(asked, hits, "paths" if null else format_, null=null)
-    return Exit.OK if hits else Exit.NO_HITS
+        done = deliver(asked, hits, "paths" if null else format_, delivery, null=null)
+    return (Exit.OK if done else Exit.SOME_FAILED) if hits else Exit.NO_HITS
 
 
 @click.command("batch", short_help="Answer many queries with one load of the model.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmsearch.cli import Exit
+from mmsearch.cli.delivery import Delivery, deliver, delivery_options
 from mmsearch.cli.options import build_filter, filter_options, store_options, threads_option
 
 if TYPE_CHECKING:
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
               show_default=True, help="Find pictures, or texts (captions).")  # fmt: skip
 @filter_options
 @click.option("--format", "format_", default="table", show_default=True,
-              type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]),
+              type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths", "html"]),
               help="How to print hits; json has a schema version.")  # fmt: skip
 @click.option("-0", "--null", is_flag=True, help="Print paths ended by NUL, for xargs -0.")
+@delivery_options
 @threads_option
 @store_options
 def similar_command(
     item: str, k: int, kind: Kind, where: str | None, paths: tuple[str, ...], format_: str,
-    null: bool, threads: int | None, store: Path, collection: str,
+    null: bool, delivery: Delivery, threads: int | None, store: Path, collection: str,
 ) -> int:  # fmt: skip
     """Find what is like a picture or text of the collection; it is not among the hits itself.
 
@@ -43,16 +45,17 @@ def similar_command(
     mmsearch similar holiday.jpg
     mmsearch similar holiday.jpg --kind text -n 3
     """
+    delivery.check(kind)
     condition = build_filter(where, paths)
     from index_store import Store
-    from mmsearch.cli.output import write_hits
     from mmsearch.types import Query
 
     with Store.open(store, readonly=True) as opened:
         found = opened.collection(collection)
         hits = _similar(found, item, k, kind, condition, threads)
-    write_hits(Query(image=item, k=k, kind=kind), hits, "paths" if null else format_, null=null)
-    return Exit.OK if hits else Exit.NO_HITS
+    asked = Query(image=item, k=k, kind=kind)
+    done = deliver(asked, hits, "paths" if null else format_, delivery, null=null)
+    return (Exit.OK if done else Exit.SOME_FAILED) if hits else Exit.NO_HITS
 
 
 def _similar(
