@@ -72,8 +72,6 @@ class LazyGroup(click.Group):
             return None
         module = import_module(f"mmsearch.cli.{COMMANDS[name][0]}")
         command: click.Command = getattr(module, f"{name.replace('-', '_')}_command")
-        if ctx.default_map and name in ctx.default_map:
-            ctx.default_map[name] = _by_parameter(command, ctx.default_map[name])
         return command
 
     def resolve_command(
@@ -117,11 +115,13 @@ def cli(ctx: click.Context, debug: bool) -> None:
     from mmsearch.cli.config import settings
 
     ctx.obj = {"debug": debug}
-    found = settings()
-    ctx.default_map = dict.fromkeys(COMMANDS, found)
-    # The files' model is for new collections; one that is there is searched with its own.
-    for name in ("search", "batch"):
-        ctx.default_map[name] = {key: v for key, v in found.items() if key != "model"}
+    found, called = settings(), ctx.invoked_subcommand
+    command = cli.get_command(ctx, called) if called else None
+    if called in {"search", "batch"}:
+        # The files' model is for new collections; one that is there is searched with its own.
+        found.pop("model", None)
+    if called and command:
+        ctx.default_map = {called: _by_parameter(command, found)}
 
 
 def main(args: list[str] | None = None) -> None:

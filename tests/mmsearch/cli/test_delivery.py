@@ -124,8 +124,8 @@ def on_a_terminal(args: list[str | Path], answer: bytes = b"", **env: str) -> st
     import pty
 
     ours, theirs = pty.openpty()
-    clean = {k: v for k, v in os.environ.items()
-             if k not in {"TERM_PROGRAM", "TMUX", "KITTY_WINDOW_ID", "NO_COLOR", "COLORTERM"}}  # fmt: skip
+    telling = {"TERM_PROGRAM", "TMUX", "KITTY_WINDOW_ID", "NO_COLOR", "COLORTERM"}
+    clean = {k: v for k, v in os.environ.items() if k not in telling}
     call = [sys.executable, "-m", "mmsearch", *map(str, args)]
     with subprocess.Popen(
         call, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
