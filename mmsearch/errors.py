@@ -59,3 +59,11 @@ class BadModelName(MmsearchError):
 
 class ExportFailed(MmsearchError):
     """A model that cannot be written as ONNX, or whose copy does not give the same vectors."""
+
+
+class MissingData(MmsearchError):
+    """Data that a figure needs and that this package doesn't bring, such as WordNet."""
+
+
+class BadRegions(MmsearchError):
+    """A file of regions that cannot be read, or that is not the picture's or the model's."""

@@ -14,11 +14,12 @@ FILES = sorted([*ROOT.glob("mmsearch/**/*.py"), *ROOT.glob("index_store/**/*.py"
 # Layers of mmsearch, highest first; a module imports only from lower ones, or its own.
 LAYERS: list[set[str]] = [
     {"cli", "web", "mcp", "__main__"},
-    {"repairing", "organise"},
+    {"repairing", "organise", "answering"},
     {"ingestion", "reindexing", "search", "evaluation", "train", "models", "moving", "transfer",
      "watching", "pruning", "planning"},
     {"encoders", "rerankers", "readers"},
-    {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "sources",
+    {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "answer_metrics",
+     "caption_metrics", "wordnet", "sources",
      "cells", "thumbnails", "metadata", "xmp", "asking", "dates", "ordering",
      "frames", "archives", "isolation"},
     {"registry", "uris", "cores", "files", "photos", "origins"},

@@ -24,6 +24,7 @@ COMMANDS = {
     "similar": ("similar", "Find what is like a stored picture or text."),
     "dupes": ("dupes", "Find pictures that are there more than once."),
     "cluster": ("cluster", "Put pictures into groups that look alike, and name them."),
+    "ask": ("ask", "Ask a question about a picture or about hits."),
     "reindex": ("reindex", "Embed a collection anew with another model."),
     "optimize": ("optimize", "Choose, measure and build the index that searches use."),
     "status": ("status", "Show what is stored."),
@@ -157,7 +158,7 @@ def exit_code(error: Exception) -> int | None:
     from index_store import errors as store
     from mmsearch import errors
 
-    wrong_calls = errors.BadQuery | errors.BadSource | errors.BadModelName
+    wrong_calls = errors.BadQuery | errors.BadSource | errors.BadModelName | errors.BadRegions
     if isinstance(error, store.BadFilter | wrong_calls):
         return Exit.USAGE
     if isinstance(error, errors.MmsearchError):
