@@ -32,6 +32,7 @@ class AnnIndex:
 
     def __init__(self, index: Any) -> None:
         self._index = index
+        self._refined: _Refined | None = None
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -49,6 +50,25 @@ class AnnIndex:
         params = self._parameters(probes, allowed)
         _, found = self._index.search(queries, min(candidates, len(self)), params=params)
         return [row[row >= 0] for row in found]
+
+    def scored(
+        self, rows: Halves, queries: Vectors, candidates: int, probes: int = 0,
+        allowed: Mask | None = None,
+    ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]] | None:  # fmt: skip
+        """Return the same candidates with their exact scores, from `rows`, the indexed vectors.
+
+        None where this faiss cannot read vectors that are not its own.
+        """
+        if self._refined is None or not self._refined.reads(rows):
+            self._refined = _Refined(self._index, rows)
+        refined = self._refined.index
+        if refined is None:
+            return None
+        faiss = _faiss()
+        own = self._parameters(probes, allowed)
+        params = faiss.IndexRefineSearchParameters(k_factor=1, base_index_params=own)
+        scores, found = refined.search(queries, min(candidates, len(self)), params=params)
+        return [(f[f >= 0], s[f >= 0]) for f, s in zip(found, scores, strict=True)]
 
     def save(self, path: Path) -> tuple[int, str]:
         """Write to a new file; return its size and blake2b. The caller syncs and renames.
@@ -80,6 +100,41 @@ class AnnIndex:
         if isinstance(self._index, faiss.IndexHNSW):
             return faiss.SearchParametersHNSW(efSearch=max(probes, 1), sel=selector)
         return None
+
+
+class _Refined:
+    """An index whose candidates faiss itself scores again: half the time that numpy takes."""
+
+    def __init__(self, base: Any, rows: Halves) -> None:
+        # faiss keeps none of these alive.
+        self._base, self._rows, self._flat = base, rows, _view(rows)
+        self.index = self._flat and _faiss().IndexRefine(base, self._flat)
+
+    def reads(self, rows: Halves) -> bool:
+        return len(rows) == len(self._rows) and rows.ctypes.data == self._rows.ctypes.data
+
+
+def _view(rows: Halves) -> Any:
+    """Return a flat index over float16 rows that stay where they are, or None.
+
+    faiss makes such views of files that it maps itself and has no call for other memory, so the
+    view's fields are set one by one. A faiss that has not these fields leaves it empty.
+    """
+    faiss = _faiss()
+    fp16 = faiss.ScalarQuantizer.QT_fp16
+    flat = faiss.IndexScalarQuantizer(rows.shape[1], fp16, faiss.METRIC_INNER_PRODUCT)
+    data = rows.reshape(-1).view(np.uint8)
+    pointer = faiss.swig_ptr(data)
+    fields = {"view_data": pointer, "view_size": len(data), "c_ptr": pointer, "c_size": len(data),
+              "is_owned": False}  # fmt: skip
+    if not all(hasattr(flat.codes, name) for name in fields):
+        return None
+    for name, value in fields.items():
+        setattr(flat.codes, name, value)
+    if flat.codes.size() != len(data) or int(flat.codes.data()) != int(pointer):
+        return None
+    flat.ntotal = len(rows)
+    return flat
 
 
 def build(recipe: Recipe, rows: Iterable[Halves], sample: Halves, dim: int) -> AnnIndex:

@@ -6,8 +6,9 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -332,13 +333,14 @@ class Collection(Upkeep):
     def _best(
         self, connection: sqlite3.Connection, shelf: Shelf, kind: Kind, vectors: Vectors, k: int,
         allowed: Mask | None, effort: int | None,
-    ) -> tuple[list[tuple[Positions, Scores]], dict[int, tuple[object, ...]]]:  # fmt: skip
-        """Return k or more live positions for each query, with some dead ones, and the rows."""
+    ) -> tuple[list[tuple[Positions, Scores]], dict[int, tuple[Any, ...]]]:  # fmt: skip
+        """Return k or more live positions for each query, with some dead ones, and the rows of
+        the first k live ones at least."""
         want = k + SPARE
         while True:
             best = shelf.best(vectors, want, allowed, effort)
-            live = self._live(connection, kind, best)
-            enough = all(sum(int(p) in live for p in ps) >= k for ps, _ in best)
+            live = self._live(connection, kind, best, k)
+            enough = all(sum(p in live for p in ps.tolist()) >= k for ps, _ in best)
             if enough or want >= shelf.slots:
                 return best, live
             want *= 4
@@ -359,26 +361,32 @@ class Collection(Upkeep):
         return Bench(self._path, self._id, kind, shelves, self._readers, self._writer, find)
 
     def _live(
-        self, connection: sqlite3.Connection, kind: Kind, best: list[tuple[Positions, Scores]]
-    ) -> dict[int, tuple[object, ...]]:
-        """Return the rows, by position, of those positions that still belong to an item."""
-        positions = sorted({int(p) for ps, _ in best for p in ps})
-        return {
-            row[7]: row for row in rows.fetch(connection, self._id, "pos", positions, kind=kind)
-        }
+        self, connection: sqlite3.Connection, kind: Kind,
+        best: list[tuple[Positions, Scores]], k: int,
+    ) -> dict[int, tuple[Any, ...]]:  # fmt: skip
+        """Return the rows, by position, of the positions that still belong to an item: of the
+        first k of each list, and, only if some of those do not, of all the others."""
+        first = {p for ps, _ in best for p in ps[:k].tolist()}
+        found = rows.fetch(connection, self._id, "pos", first, kind=kind)
+        live = {row[7]: row for row in found}
+        if len(live) < len(first):
+            others = {p for ps, _ in best for p in ps[k:].tolist()} - first
+            live |= {
+                row[7]: row for row in rows.fetch(connection, self._id, "pos", others, kind=kind)
+            }
+        return live
 
     def _matches(
-        self, shelf: Shelf, live: dict[int, tuple[object, ...]],
+        self, shelf: Shelf, live: dict[int, tuple[Any, ...]],
         best: tuple[Positions, Scores], k: int,
     ) -> list[Match]:  # fmt: skip
-        matches: list[Match] = []
-        for pos, score in zip(best[0].tolist(), best[1].tolist(), strict=True):
-            if pos in live and len(matches) < k:
-                shelf.row(pos, live[pos][8])
-                # Rounding to float16 can make a cosine 1.00004.
-                score = min(max(score, -1.0), 1.0)
-                matches.append(Match(rows.to_item(live[pos], self._path), score))
-        return matches
+        pairs = zip(best[0].tolist(), best[1].tolist(), strict=True)
+        hits = list(islice(((live[p], score) for p, score in pairs if p in live), k))
+        shelf.check([row[7] for row, _ in hits], [row[8] for row, _ in hits])
+        # Rounding to float16 can make a cosine 1.00004.
+        return [
+            Match(rows.to_item(row, self._path), min(max(score, -1.0), 1.0)) for row, score in hits
+        ]
 
 
 def read_collection(connection: sqlite3.Connection, name: str) -> tuple[int, Space, str] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from index_store import ann
-from index_store.disk import sync_data, sync_folder, write_error
+from index_store.disk import sync_data, sync_folder
 from index_store.errors import StoreFull
 from index_store.recipe import SMALLEST, Recipe
 from index_store.segment import Halves
@@ -56,7 +56,7 @@ def publish(
     except (OSError, RuntimeError) as error:
         # faiss turns an exception of our writer into a RuntimeError.
         temporary.unlink(missing_ok=True)
-        raise write_error(store, error.__cause__ or error) from error
+        raise writer.failed(error.__cause__ or error) from error
     base = shelf.segments[0].base
     file_ = IndexFile(0, recipe.text, base, shelf.end, path, size, digest)
     retired = writer.publish(collection, kind, file_)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Literal, get_args
 
 from index_store.types import Target
@@ -107,6 +108,7 @@ class Recipe:
         return max(32_768, 40 * self.lists)
 
 
+@lru_cache(maxsize=64)  # every search asks
 def parse(text: str) -> Recipe | None:
     """Return the recipe of a published index; None if this version cannot ask it."""
     kind, _, rest = text.partition(":")

@@ -86,7 +86,11 @@ def merge(
     if len(a[1]) >= k and len(b[1]):
         keep = b[1] >= a[1][-1]
         b = b[0][keep], b[1][keep]
-    positions, scores = np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]])
+    return top(np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]]), k)
+
+
+def top(positions: Positions, scores: Scores, k: int) -> tuple[Positions, Scores]:
+    """Return the k best, best first, ties by position."""
     if len(scores) > k:
         # All of the ties at rank k stay in, or argpartition would choose among them at will.
         keep = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]

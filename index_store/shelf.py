@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import numpy as np
 from index_store import ann
 from index_store.errors import StoreCorrupt
 from index_store.recipe import Recipe, parse
-from index_store.scan import Mask, Part, Positions, Scores, merge, rescore, scan
+from index_store.scan import Mask, Part, Positions, Scores, merge, rescore, scan, top
 from index_store.segment import Halves, Segment
+from index_store.segment import crcs as segment_crcs
 from index_store.types import Kind, Vectors
 
 VECTORS = "vec"
@@ -85,36 +86,75 @@ class Shelf:
         if candidates * 2 >= self.slots:
             return scan(self.parts, queries, want, allowed)
         within = allowed[file.base : file.upto] if allowed is not None and recipe.selects else None
-        newer = scan([p.since(file.upto) for p in self.parts], queries, want, allowed)
-        answers = []
-        for query, found, late in zip(
-            queries, self.index.search(queries, candidates, probes, within), newer, strict=True
-        ):
-            early = found + file.base
-            if allowed is not None:
-                early = early[allowed[early]]
-                if len(early) < needed:
-                    answers += scan(self.parts, query[None], want, allowed)
-                    continue
-            early = np.sort(early)
-            empty = early[:0], np.empty(0, np.float32)
-            exact = merge(empty, (early, rescore(self.parts, query, early)), want)
-            answers.append(merge(exact, late, want))
+        newer = None
+        if file.upto < self.end:
+            newer = scan([p.since(file.upto) for p in self.parts], queries, want, allowed)
+        if allowed is not None and not recipe.selects:
+            answers = []
+            named = self.index.search(queries, candidates, probes)
+            for query, found in zip(queries, named, strict=True):
+                early = found[allowed[found + file.base]] + file.base
+                answers.append((early, rescore(self.parts, query, early)))
+        else:
+            answers = self._scored(file, self.index, queries, candidates, probes, within)
+        for n, (early, scores) in enumerate(answers):
+            if allowed is not None and len(early) < needed:
+                answers[n] = scan(self.parts, queries[n : n + 1], want, allowed)[0]
+                continue
+            exact = top(early, scores, want)
+            answers[n] = exact if newer is None else merge(exact, newer[n], want)
         return answers
 
+    def _scored(
+        self, file: IndexFile, index: ann.AnnIndex, queries: Vectors, candidates: int, probes: int,
+        within: Mask | None,
+    ) -> list[tuple[Positions, Scores]]:  # fmt: skip
+        """Return positions and exact scores of the index's candidates for each query."""
+        for part in self.parts:
+            if part.base <= file.base and file.upto <= part.base + len(part.rows):
+                rows = part.rows[file.base - part.base : file.upto - part.base]
+                scored = index.scored(rows, queries, candidates, probes, within)
+                if scored is not None:
+                    return [(found + file.base, scores) for found, scores in scored]
+        named = index.search(queries, candidates, probes, within)
+        return [
+            (found + file.base, rescore(self.parts, query, found + file.base))
+            for query, found in zip(queries, named, strict=True)
+        ]
+
     def row(self, position: int, crc: object) -> Halves:
-        """Return one stored vector as it is stored, compared with its checksum.
+        """Return one stored vector as it is stored, (dim,), compared with its checksum.
 
         Raises:
             StoreCorrupt: it is not what was written, or not there.
         """
+        (block,) = self._checked([position], [crc])
+        row: Halves = block[0]
+        return row
+
+    def check(self, positions: Sequence[int], crcs: Sequence[object]) -> None:
+        """Compare stored vectors with their checksums; see `row` for errors."""
+        self._checked(positions, crcs)
+
+    def _checked(self, positions: Sequence[int], crcs: Sequence[object]) -> list[Halves]:
+        """Return the vectors, in blocks and in no certain order."""
+        blocks, left = [], len(positions)
         for part, segment in zip(self.parts, self.segments, strict=True):
-            if part.base <= position < part.base + len(part.rows):
-                row: Halves = part.rows[position - part.base]
-                if zlib.crc32(row.tobytes()) == crc:
-                    return row
-                raise StoreCorrupt(segment.path, f"the vector at position {position} has changed")
-        raise StoreCorrupt(Path(VECTORS), f"the vector at position {position} is missing")
+            low, high = part.base, part.base + len(part.rows)
+            here = [(p, c) for p, c in zip(positions, crcs, strict=True) if low <= p < high]
+            if not here:
+                continue
+            block: Halves = part.rows[[p - low for p, _ in here]]
+            for (position, crc), found in zip(here, segment_crcs(block), strict=True):
+                if found != crc:
+                    raise StoreCorrupt(
+                        segment.path, f"the vector at position {position} has changed"
+                    )
+            blocks.append(block)
+            left -= len(here)
+        if left:
+            raise StoreCorrupt(Path(VECTORS), f"{left} vectors are missing")
+        return blocks
 
     def warmed(self) -> Shelf:
         """Return the shelf with its vectors decoded in memory, if that is not too much.

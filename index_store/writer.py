@@ -50,8 +50,12 @@ class Writer:
                 yield connection
         except (DBAPIError, sqlite3.Error, OSError) as error:
             cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-            self._broken = write_error(self._store, cause)
-            raise self._broken from error
+            raise self.failed(cause) from error
+
+    def failed(self, cause: BaseException) -> StoreError:
+        """Take no further writes, since the disk refused one; return the error to raise."""
+        self._broken = write_error(self._store, cause)
+        return self._broken
 
     def create_collection(self, name: str, space: Space, model: str) -> int:
         """Insert a collection and return its id."""
@@ -98,6 +102,8 @@ class Writer:
 
     def update(self, collection: int, items: Sequence[Item]) -> int:
         """Replace all but the vectors of items that are there; return how many were."""
+        for item in items:
+            rows.check(item)
         known = schema.item.c
         found = 0
         with self.transaction() as connection:

@@ -170,6 +170,9 @@ def test_an_item_that_could_not_be_read_back_is_refused(collection: Collection, 
         collection.add([Item("good"), item], one_hot(0, 1))
     assert collection.count() == 0
     assert collection.add([Item("good")], one_hot(0)).added == 1
+    with pytest.raises(StoreError):
+        collection.update([Item("good", stamp="2"), item])
+    assert collection.get(["good"]) == [Item("good")]
 
 
 def test_vectors_of_another_space_are_refused(collection: Collection) -> None:

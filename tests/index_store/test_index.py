@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_store import Collection, Compare, Item, Space, Store
+from index_store import Collection, Compare, Item, Space, Store, ann, segment
+from index_store.recipe import recipe_for
 
 DIM, N = 32, 4_000
 
@@ -120,3 +121,32 @@ def test_a_damaged_index_costs_time_and_no_answer(
     assert big.build_index("image", threshold=1_000)
     with Store.open(tmp_path / "store", readonly=True) as store:
         assert store.verify() == []
+
+
+def test_faiss_reads_the_stored_vectors_where_they_are_and_scores_them_exactly() -> None:
+    rows, queries = clustered(N, 1).astype(np.float16), clustered(5, 2)
+    index = ann.build(recipe_for("pq4fs", N, DIM), [rows], rows, DIM)
+    for there in (rows, rows[:]):  # the second time it is looked at already
+        scored = index.scored(there, queries, 200)
+        assert scored is not None, "this version of faiss needs another way"
+        named = index.search(queries, 200)
+        for query, names, (found_, scores) in zip(queries, named, scored, strict=True):
+            assert set(found_.tolist()) == set(names.tolist())
+            assert scores == pytest.approx(rows[found_].astype(np.float32) @ query, abs=1e-6)
+    other = -rows
+    ((_, scores), *_) = index.scored(other, queries, 200) or []
+    assert max(scores) < 0  # read anew, from the other place
+
+
+def test_an_index_over_several_segments_finds_the_same(
+    big: Collection, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment, "MAX_BYTES", 64_000)  # 1,000 rows
+    small = store.create_collection("several", Space("test/32", DIM))
+    for n in range(0, N, 1_000):
+        items = [Item(str(i), meta={"n": i}) for i in range(n, n + 1_000)]
+        small.add(items, clustered(N, 1)[n : n + 1_000])
+    assert small.build_index("image", threshold=1_000)
+    queries = clustered(20, 2)
+    assert recall(found(small, queries), exact(queries, clustered(N, 1))) >= 0.98
+    assert found(small, queries[:1]) == found(big, queries[:1])

@@ -112,6 +112,7 @@ def test_a_changed_row_is_lost_with_its_reason(path: Path) -> None:
         "DELETE FROM segment WHERE kind = 'image'",
         "UPDATE segment SET uuid = 'x'",
         "UPDATE segment SET kind = 'imagf' WHERE kind = 'image'",
+        "UPDATE failure SET reason = x'ff'",
     ],
 )
 def test_a_change_in_the_small_tables_is_found_and_loses_no_item(

@@ -28,7 +28,9 @@ def test_the_checksum_is_that_of_the_row_as_a_json_array(item: Item) -> None:
     assert list(to_row(item, 7, 3_000_000_000).items()) == list(zip(NAMES, values, strict=True))
 
 
-@pytest.mark.parametrize(("place", "other"), [(7, "7"), (7, 7.0), (0, None), (8, None), (3, 5)])
+@pytest.mark.parametrize(
+    ("place", "other"), [(7, "7"), (7, 7.0), (0, None), (8, None), (3, 5), (8, b"5")]
+)
 def test_a_value_of_another_type_is_a_change(place: int, other: object) -> None:
     row = list(to_values(Item("a.jpg"), 7, 5))
     row[place] = other

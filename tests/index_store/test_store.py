@@ -229,6 +229,31 @@ def test_a_full_disk_rolls_back_and_keeps_what_was_acknowledged(tmp_path: Path) 
             assert store.verify(full=True) == []
 
 
+def test_after_an_index_could_not_be_written_nothing_else_is(tmp_path: Path) -> None:
+    """What the kernel dropped of one file it may have dropped of others."""
+    pytest.importorskip("resource")
+    path = filled(tmp_path / "s", 300)
+    script = (
+        "import resource, sys; from index_store import Store\n"
+        "with Store.open(sys.argv[1]) as s:\n"
+        "    c = s.collection('default')\n"
+        "    before = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))\n"
+        "    for call in (lambda: c.build_index('image', threshold=256),\n"
+        "                 lambda: c.delete(['/p/0.jpg'])):\n"
+        "        try: call()\n"
+        "        except Exception as e: print(type(e).__name__)\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["StoreFull", "StoreFull"], done
+    assert list((path / "idx").iterdir()) == []
+    with Store.open(path) as store:
+        assert store.collection("default").delete(["/p/0.jpg"]) == 1
+
+
 def test_collections_do_not_mix(store: Store, collection: Collection) -> None:
     other = store.create_collection("other", Space("test/2", 8))
     collection.add([Item("a")], one_hot(0))
