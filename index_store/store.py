@@ -4,6 +4,7 @@ STORE/ lock      held by the one writer
        meta.db   rows, and how much of each file counts
        vec/      vectors, append-only
        idx/      indexes, derived: deleting one loses no answer
+       lex/      words, derived: read anew when they are next asked for
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from index_store.errors import (
     StoreNotFound,
     StoreReadOnly,
 )
+from index_store.lexical import LEXICAL
 from index_store.shelf import INDEXES, VECTORS, read_segments
 from index_store.types import KINDS, Problem, Space
 
@@ -186,9 +188,10 @@ class Store:
         Raises:
             StoreCorrupt: a segment is missing or shorter than committed.
         """
-        named = set()
+        named, words = set(), set()
         with self._readers.snapshot() as connection:
             for id_, dim in connection.execute("SELECT id, dim FROM collection").fetchall():
+                words.add(f"c{id_}")
                 for kind in KINDS:
                     for segment in read_segments(connection, id_, kind, dim, self.path):
                         segment.cut_tail()
@@ -201,6 +204,9 @@ class Store:
             for path in (self.path / folder).iterdir():
                 if path not in named:
                     retire(path)
+        for path in (self.path / LEXICAL).glob("*.db*"):
+            if path.name.partition(".")[0] not in words:
+                retire(path)
 
 
 def take_lock(path: Path) -> BaseFileLock:

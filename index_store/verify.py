@@ -10,6 +10,7 @@ from pathlib import Path
 from index_store import ann, digest, rows
 from index_store.db import META, read_connection
 from index_store.errors import StoreCorrupt, StoreError
+from index_store.lexical import LEXICAL, problem
 from index_store.segment import Segment
 from index_store.shelf import read_index_file, read_segments
 from index_store.types import KINDS, Kind, Problem
@@ -41,6 +42,9 @@ def _problems(connection: sqlite3.Connection, store: Path, *, full: bool) -> Ite
                 yield from _segments(segments)
                 yield from _positions(connection, id_, name, kind, segments)
             yield from index_problems(connection, id_, kind, store)
+    for path in sorted((store / LEXICAL).glob("*.db")):
+        if what := problem(path):
+            yield Problem(path.name, f"{what}; the next search by words builds it anew")
 
 
 def database_problems(

@@ -28,6 +28,7 @@ class Delivery:
     copy_to: Path | None = None
     link_to: Path | None = None
     open_: bool = False
+    explain: bool = False
 
     def check(self, kind: str) -> None:
         """Refuse what cannot be done.
@@ -42,20 +43,22 @@ class Delivery:
 
 
 def delivery_options(command: F) -> F:
-    """Add --preview, --copy-to, --link-to and --open; the command gets one `delivery`."""
+    """Add --preview, --copy-to, --link-to, --open, --explain; the command gets one `delivery`."""
     from functools import wraps
 
     @wraps(command)
     def called(
         *args: Any, preview: bool, copy_to: Path | None, link_to: Path | None, open_: bool,
-        **kwargs: Any,
+        explain: bool, **kwargs: Any,
     ) -> Any:  # fmt: skip
-        delivery = Delivery(preview, copy_to, link_to, open_)
+        delivery = Delivery(preview, copy_to, link_to, open_, explain)
         return command(*args, delivery=delivery, **kwargs)
 
     folder = click.Path(path_type=Path, file_okay=False)
     out: Any = called
     for option in (
+        click.option("--explain", is_flag=True,
+                     help="Show what each score is made of, in the table and in JSON."),
         click.option("--open", "open_", is_flag=True, help="Open the best hit in a viewer."),
         click.option("--link-to", type=folder, metavar="DIR",
                      help="Make symbolic links to the pictures found in this folder."),
@@ -80,8 +83,10 @@ def deliver(
         from mmsearch.cli.gallery import gallery
 
         click.echo(gallery(query, hits))
-    elif not (delivery.preview and format_ == "table" and _write_previews(query, hits)):
-        write_hits(query, hits, format_, null=null)
+    elif not (
+        delivery.preview and format_ == "table" and _write_previews(query, hits, delivery.explain)
+    ):
+        write_hits(query, hits, format_, null=null, explain=delivery.explain)
     done = True
     if folder := delivery.copy_to or delivery.link_to:
         done = _collect(hits, folder, link=delivery.link_to is not None)
@@ -94,7 +99,7 @@ def deliver(
     return done
 
 
-def _write_previews(query: Query, hits: Sequence[Hit]) -> bool:
+def _write_previews(query: Query, hits: Sequence[Hit], explain: bool) -> bool:
     """Print hits, each with its picture; False if this is no terminal for that."""
     from mmsearch.cli.output import hit_path, write_hits
     from mmsearch.cli.preview import drawn, protocol
@@ -107,7 +112,7 @@ def _write_previews(query: Query, hits: Sequence[Hit]) -> bool:
         note("no previews: this is no terminal that shows colours")
         return False
     for hit in hits:
-        write_hits(query, [hit], "table")
+        write_hits(query, [hit], "table", explain=explain)
         if hit_path(hit):
             try:
                 image = open_picture(open_source(hit.item.uri), target=160).image

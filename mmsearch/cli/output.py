@@ -30,9 +30,10 @@ def item_path(item: Item) -> str:
     return path_of(item.uri) if item.uri.startswith("file:") else ""
 
 
-def as_dict(hit: Hit) -> dict[str, Any]:
-    """Return a hit as the JSON schema has it (schema 1)."""
-    return {
+def as_dict(hit: Hit, *, explain: bool = False) -> dict[str, Any]:
+    """Return a hit as the JSON schema has it (schema 1); explained, with its parts."""
+    parts = {name: round(value, 6) for name, value in hit.parts.items()}
+    return ({"parts": parts} if explain else {}) | {
         "rank": hit.rank,
         "score": round(hit.score, 6),
         "key": hit.item.key,
@@ -49,19 +50,23 @@ def query_dict(query: Query) -> dict[str, Any]:
     return {"text": query.text, "image": image, "kind": query.kind, "k": query.k}
 
 
-def write_hits(query: Query, hits: Sequence[Hit], format_: str, *, null: bool = False) -> None:
+def write_hits(
+    query: Query, hits: Sequence[Hit], format_: str, *, null: bool = False, explain: bool = False
+) -> None:
     """Write the hits of one query.
 
     Args:
         format_: one of FORMATS.
         null: for "paths": end each with NUL, for `xargs -0`.
+        explain: show what each score is made of, in the table and in JSON.
     """
     if format_ == "json":
-        whole = {"schema": 1, "query": query_dict(query), "hits": [as_dict(h) for h in hits]}
+        found = [as_dict(h, explain=explain) for h in hits]
+        whole = {"schema": 1, "query": query_dict(query), "hits": found}
         click.echo(json.dumps(whole, indent=2))
     elif format_ == "jsonl":
         for hit in hits:
-            click.echo(json.dumps(as_dict(hit)))
+            click.echo(json.dumps(as_dict(hit, explain=explain)))
     elif format_ in {"csv", "tsv"}:
         rows = [[as_dict(h)[c] for c in COLUMNS] for h in hits]
         click.echo(_table([COLUMNS, *rows], format_), nl=False)
@@ -71,7 +76,9 @@ def write_hits(query: Query, hits: Sequence[Hit], format_: str, *, null: bool = 
         for hit in hits:
             where = marked(printable(hit_path(hit) or hit.item.key), hit_path(hit))
             what = f"{printable(hit.item.text)}  ({where})" if hit.item.kind == "text" else where
-            click.echo(f"{hit.rank:>3}  {hit.score:.3f}  {what}")
+            parts = ", ".join(f"{name} {value:.3f}" for name, value in hit.parts.items())
+            why = f"  [{parts}]" if explain else ""
+            click.echo(f"{hit.rank:>3}  {hit.score:.3f}  {what}{why}")
 
 
 def write_batch(answers: Iterable[tuple[Query, Sequence[Hit]]], format_: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +11,7 @@ import click
 
 from mmsearch.cli import Exit
 from mmsearch.cli.delivery import Delivery, deliver, delivery_options
+from mmsearch.cli.hybrid import found, hybrid_options
 from mmsearch.cli.options import note, store_options, threads_option
 from mmsearch.cli.query_options import (
     both,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from index_store.types import Kind
     from mmsearch.ordering import Order
     from mmsearch.search import Engine
-    from mmsearch.types import Hit, Query
+    from mmsearch.types import Hit
 
 F = TypeVar("F", bound="Callable[..., Any]")
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".avif", ".tif", ".tiff")
@@ -60,14 +60,15 @@ def _result_options(command: F) -> F:
 @click.option("--diverse", type=click.FloatRange(0, 1), metavar="X",
               help="Hits unlike one another: 0 looks at the score alone, 1 only at what differs; "
               "try 0.5.")  # fmt: skip
+@hybrid_options
 @click.option("--text", "as_text", is_flag=True, help="QUERY is text even if a file has its name.")
 @delivery_options
 @threads_option
 @store_options
 def search_command(
     query: str, k: int, kind: Kind, model: str | None, format_: str, null: bool,
-    diverse: float | None, as_text: bool, sort: Order, parse: bool, delivery: Delivery,
-    threads: int | None, store: Path, collection: str, **conditions: Any,
+    diverse: float | None, hybrid: float | None, as_text: bool, sort: Order, parse: bool,
+    delivery: Delivery, threads: int | None, store: Path, collection: str, **conditions: Any,
 ) -> int:  # fmt: skip
     """Find pictures or texts by QUERY: words, or the path of a picture.
 
@@ -95,7 +96,7 @@ def search_command(
         asked = Query(
             text=text, image=query if picture else None, k=k, kind=kind, where=both(condition, when)
         )
-        hits = in_order(_found(engine, asked, diverse), sort)
+        hits = in_order(found(engine, asked, diverse=diverse, hybrid=hybrid), sort)
         if when or conditions["since"] or conditions["until"]:
             note_undated(engine.collection, kind)
         done = deliver(asked, hits, "paths" if null else format_, delivery, null=null)
@@ -147,15 +148,6 @@ def batch_command(
 
         write_batch(answers(), format_)
     return Exit.NO_HITS if missed else Exit.OK
-
-
-def _found(engine: Engine, asked: Query, diverse: float | None) -> list[Hit]:
-    if diverse is None:
-        return engine.search(asked)
-    from mmsearch.organise.diversity import POOL, diversified
-
-    hits = engine.search(replace(asked, k=asked.k * POOL))
-    return diversified(engine.collection, hits, asked.k, diverse)
 
 
 @contextmanager

@@ -86,8 +86,8 @@ def tie_notes(directions: Mapping[str, Direction]) -> list[str]:
     """Return a warning for each direction and k where ties decide over hits."""
     return [
         f"{name}: {count} of {len(found.ranking)} queries hit or miss at rank {k} only by the way "
-        "that equal scores are broken; they count as misses, but a search breaks them somehow and may "
-        "hit: less than nothing is lost then"
+        "that equal scores are broken; they count as misses, but a search breaks them somehow and "
+        "may hit: less than nothing is lost then"
         for name, found in directions.items()
         for k, count in found.ties.items()
         if count

@@ -1,0 +1,224 @@
+"""The words of a collection's items in an index of their own: SQLite's FTS5, beside the store.
+
+STORE/lex/c1.db is derived, as the files in STORE/idx are: deleting it loses nothing, the next
+question by words builds it anew. It follows the collection's commits: `refresh` reads what is
+newer than the commit it has seen, so writers know nothing of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from index_store import rows
+from index_store.db import BUSY_TIMEOUT_S, ReadPool
+from index_store.errors import StoreError
+from index_store.types import Item, Kind
+
+LEXICAL = "lex"
+FIELDS = ("name", "folder", "text", "tags")
+WEIGHTS = (2.0, 1.0, 2.0, 2.0)  # of a word in each of the fields
+FORMAT = 1
+_WORD = re.compile(r"\w+")
+# Words of questions that say nothing; without them a question need not read half of all rows.
+_STOP = frozenset((
+    "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "in", "is", "it", "its", "of",
+    "on", "or", "some", "that", "the", "their", "there", "this", "to", "with", "who",
+))  # fmt: skip
+_SCHEMA = f"""
+CREATE TABLE state (format INTEGER, recipe TEXT, seq INTEGER);
+CREATE TABLE doc (id INTEGER PRIMARY KEY, key TEXT, kind TEXT, picture TEXT);
+CREATE VIRTUAL TABLE words USING fts5({", ".join(FIELDS)},
+    tokenize = 'porter unicode61 remove_diacritics 2');
+INSERT INTO words (words, rank) VALUES ('rank', 'bm25({", ".join(map(str, WEIGHTS))})');
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An item that has words of the question. score: BM25, higher is better."""
+
+    key: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What an item says in words.
+
+    fields: a text for some of FIELDS. picture: key of the picture that the item speaks of, of
+    a picture its own; "" if there is none.
+    """
+
+    fields: Mapping[str, str]
+    picture: str = ""
+
+
+class Lexicon:
+    """Made by `Collection.lexicon`. Safe to use from threads."""
+
+    def __init__(
+        self, store: Path, collection: int, readers: ReadPool,
+        words: Callable[[Item], Words], recipe: str,
+    ) -> None:  # fmt: skip
+        self._store, self._collection, self._readers = store, collection, readers
+        self._words, self._recipe = words, recipe
+        self._path = store / LEXICAL / f"c{collection}.db"
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def search(self, text: str, k: int, *, kind: Kind = "image") -> list[Found]:
+        """Return up to k items of that kind with words of `text`, best first.
+
+        A picture is found by its own words and by those of texts that speak of it. Words count
+        in any form ("dogs" finds "dog") and without accents; one of them is enough.
+
+        Raises:
+            StoreCorrupt: a row is not what was written.
+        """
+        asked = [w.lower() for w in _WORD.findall(text)]
+        telling = [w for w in asked if w not in _STOP] or asked
+        if not telling or k < 1:
+            return []
+        query = " OR ".join(f'"{word}"' for word in telling)
+        owner, condition = ("picture", "doc.picture <> ''") if kind == "image" else (
+            "key", "doc.kind = 'text'")  # fmt: skip
+        sql = (
+            f"SELECT doc.{owner}, words.rank FROM words JOIN doc ON doc.id = words.rowid "
+            f"WHERE words MATCH ? AND {condition} ORDER BY words.rank, doc.id"
+        )
+        with self._lock:
+            try:
+                return self._ask(sql, query, k)
+            except (sqlite3.DatabaseError, StoreError):
+                self._discard()  # damaged, or of a store that is: then this fails again
+                return self._ask(sql, query, k)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _ask(self, sql: str, query: str, k: int) -> list[Found]:
+        if self._connection is None:
+            self._connection = self._open()
+        self._refresh(self._connection)
+        found: dict[str, float] = {}
+        for key, rank in self._connection.execute(sql, [query]):
+            found.setdefault(key, -rank)
+            if len(found) == k:
+                break
+        return [Found(key, score) for key, score in found.items()]
+
+    def _discard(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        for end in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                Path(f"{self._path}{end}").unlink(missing_ok=True)
+
+    def _open(self) -> sqlite3.Connection:
+        """Open the file; where it cannot be written, a copy in memory is filled anew."""
+        try:
+            self._path.parent.mkdir(exist_ok=True)
+            connection = _connect(self._path)
+            # NORMAL: a power cut may lose the last refresh, which the next one does again.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except (OSError, sqlite3.OperationalError):
+            return _connect(Path(":memory:"))
+        return connection
+
+    def _refresh(self, own: sqlite3.Connection) -> None:
+        with self._readers.snapshot() as store:
+            sql = "SELECT seq FROM collection WHERE id = ?"
+            row = store.execute(sql, [self._collection]).fetchone()
+            seq = row[0] if row else 0  # deleted since: it has no items
+            if self._state(own) == (FORMAT, self._recipe, seq):
+                return
+            own.execute("BEGIN IMMEDIATE")  # another process may have done it meanwhile
+            try:
+                state = self._state(own)
+                if state is None or state[:2] != (FORMAT, self._recipe) or state[2] > seq:
+                    _empty(own)
+                    state = (FORMAT, self._recipe, -1)
+                if state[2] < seq:
+                    self._follow(store, own, since=state[2])
+                    own.execute("DELETE FROM state")
+                    own.execute("INSERT INTO state (format, recipe, seq) VALUES (?, ?, ?)",
+                                [FORMAT, self._recipe, seq])  # fmt: skip
+                own.execute("COMMIT")
+            except BaseException:
+                own.execute("ROLLBACK")
+                raise
+
+    def _state(self, own: sqlite3.Connection) -> tuple[int, str, int] | None:
+        if not own.execute("SELECT 1 FROM sqlite_master WHERE name = 'state'").fetchone():
+            return None
+        row = own.execute("SELECT format, recipe, seq FROM state").fetchone()
+        return row and (row[0], row[1], row[2])
+
+    def _follow(self, store: sqlite3.Connection, own: sqlite3.Connection, *, since: int) -> None:
+        """Bring in the rows that are newer than a commit, and drop those that are gone."""
+        gone = {id_ for (id_,) in own.execute("SELECT id FROM doc")}
+        there = store.execute("SELECT id FROM item WHERE collection_id = ?", [self._collection])
+        gone.difference_update(id_ for (id_,) in there)
+        newer = store.execute(
+            f"SELECT {rows.COLUMNS}, id FROM item WHERE collection_id = ? AND seq > ?",
+            [self._collection, since],
+        )
+        _drop(own, gone)
+        while some := newer.fetchmany(rows.CHUNK):
+            if since >= 0:
+                _drop(own, {row[-1] for row in some})
+            docs, texts = [], []
+            for row in some:
+                item = rows.to_item(row[:-1], self._store)
+                words = self._words(item)
+                docs.append((row[-1], item.key, item.kind, words.picture))
+                texts.append((row[-1], *(words.fields.get(f, "") for f in FIELDS)))
+            own.executemany("INSERT INTO doc VALUES (?, ?, ?, ?)", docs)
+            columns, marks = ", ".join(FIELDS), ", ".join("?" * len(FIELDS))
+            own.executemany(f"INSERT INTO words (rowid, {columns}) VALUES (?, {marks})", texts)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+
+
+def _drop(own: sqlite3.Connection, ids: set[int]) -> None:
+    pairs = [(id_,) for id_ in ids]
+    own.executemany("DELETE FROM doc WHERE id = ?", pairs)
+    own.executemany("DELETE FROM words WHERE rowid = ?", pairs)
+
+
+def _empty(own: sqlite3.Connection) -> None:
+    """Drop all tables and make them anew, inside the caller's transaction."""
+    for table in ("state", "doc", "words"):
+        own.execute(f"DROP TABLE IF EXISTS {table}")
+    for statement in _SCHEMA.split(";"):
+        if statement.strip():
+            own.execute(statement)
+
+
+def problem(path: Path) -> str:
+    """Return what is wrong with a file of words; "" if nothing is."""
+    try:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as own:
+            found = own.execute("PRAGMA quick_check").fetchone()[0]
+            own.execute("SELECT count(*) FROM words WHERE words MATCH 'a'").fetchone()
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return "" if found == "ok" else str(found)

@@ -1,0 +1,61 @@
+"""`search --hybrid`: the options, and the search that they and --diverse ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mmsearch.cli.options import note
+
+if TYPE_CHECKING:
+    from mmsearch.search import Engine
+    from mmsearch.types import Hit, Query
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def hybrid_options(command: F) -> F:
+    """Add --hybrid and --hybrid-weight; the command gets the weight as `hybrid`, or None."""
+
+    @wraps(command)
+    def called(*args: Any, hybrid: bool, hybrid_weight: float, **kwargs: Any) -> Any:
+        return command(*args, hybrid=hybrid_weight if hybrid else None, **kwargs)
+
+    out: Any = called
+    for option in (
+        click.option("--hybrid-weight", type=click.FloatRange(0, 1), default=0.5,
+                     show_default=True, metavar="X",
+                     help="What words count beside vectors, with --hybrid."),
+        click.option("--hybrid/--no-hybrid", default=False,
+                     help="Also look for the words themselves: in the names of files and folders, "
+                     "captions, keywords and tags.  [default: no-hybrid]"),
+    ):  # fmt: skip
+        out = option(out)
+    result: F = out
+    return result
+
+
+def found(
+    engine: Engine, asked: Query, *, diverse: float | None = None, hybrid: float | None = None
+) -> list[Hit]:
+    """Return the hits of a query, by words too if `hybrid` is their weight."""
+    wanted = asked
+    if diverse is not None:
+        from mmsearch.organise.diversity import POOL, diversified
+
+        wanted = replace(asked, k=asked.k * POOL)
+    if hybrid is not None and asked.text is None:
+        note("a picture has no words: --hybrid changes nothing")
+    if hybrid is None or asked.text is None:
+        hits = engine.search(wanted)
+    else:
+        from mmsearch.hybrid import lexicon_of, search_hybrid
+
+        hits = search_hybrid(engine, lexicon_of(engine.collection), wanted, weight=hybrid)
+    if diverse is None:
+        return hits
+    return diversified(engine.collection, hits, asked.k, diverse)

@@ -1,0 +1,116 @@
+"""The words of items: found, kept up with commits, built anew when damaged."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index_store import Collection, Item, Space, Store
+from index_store.lexical import Words
+
+SPACE = Space("words/1", 4)
+
+
+def words(item: Item) -> Words:
+    picture = item.key if item.kind == "image" else str(item.meta.get("picture", ""))
+    return Words({"name": item.key, "text": item.text}, picture)
+
+
+def add(collection: Collection, *items: Item) -> None:
+    collection.add(items, np.eye(4, dtype=np.float32)[np.arange(len(items)) % 4])
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Collection:
+    store = Store.open(tmp_path / "store", create=True)
+    collection = store.create_collection("default", SPACE)
+    add(collection, Item("beach"), Item("barn"), Item("cap", "text", text="Two dogs at the café",
+        meta={"picture": "barn"}), Item("note", "text", text="dogs"))  # fmt: skip
+    return collection
+
+
+def found(collection: Collection, text: str, kind: str = "image") -> list[str]:
+    lexicon = collection.lexicon(words, "1")
+    try:
+        return [f.key for f in lexicon.search(text, 10, kind=kind)]  # type: ignore[arg-type]
+    finally:
+        lexicon.close()
+
+
+def test_a_picture_is_found_by_its_name_and_its_captions(pictures: Collection) -> None:
+    assert found(pictures, "a beach") == ["beach"]
+    assert found(pictures, "the dog") == ["barn"]  # in any form, by its caption
+    assert found(pictures, "CAFE") == ["barn"]  # and without accents
+    assert set(found(pictures, "dog", "text")) == {"cap", "note"}
+    assert found(pictures, "giraffe") == []
+    assert found(pictures, "?!") == []
+
+
+@pytest.mark.parametrize("text", ['"', "a AND", "name:x", "x*", "NEAR(a b)", "(", "-"])
+def test_no_question_is_a_syntax_error(pictures: Collection, text: str) -> None:
+    assert found(pictures, text + " beach") == ["beach"]
+
+
+def test_every_commit_is_seen(pictures: Collection) -> None:
+    lexicon = pictures.lexicon(words, "1")
+    assert [f.key for f in lexicon.search("giraffe", 5)] == []
+    add(pictures, Item("giraffe"))
+    assert [f.key for f in lexicon.search("giraffe", 5)] == ["giraffe"]
+    add(pictures, Item("cap", "text", text="a giraffe", meta={"picture": "barn"}))
+    assert {f.key for f in lexicon.search("giraffe", 5)} == {"giraffe", "barn"}
+    assert [f.key for f in lexicon.search("dogs", 5)] == []
+    pictures.delete(["giraffe"])
+    assert [f.key for f in lexicon.search("giraffe", 5)] == ["barn"]
+    lexicon.close()
+
+
+def test_another_recipe_builds_the_words_anew(pictures: Collection) -> None:
+    assert found(pictures, "beach") == ["beach"]
+    other = pictures.lexicon(lambda item: Words({"name": "sheep"}, item.key), "2")
+    assert len(other.search("sheep", 10)) == 4
+    other.close()
+
+
+@pytest.mark.parametrize("damage", ["garbage", "page", "gone"])
+def test_a_damaged_file_is_built_anew_and_verify_tells(pictures: Collection, damage: str) -> None:
+    assert found(pictures, "beach") == ["beach"]
+    (path,) = (pictures._path / "lex").glob("*.db")
+    with sqlite3.connect(path) as own:
+        own.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    own.close()
+    size = path.stat().st_size
+    if damage == "garbage":
+        path.write_bytes(b"no database" * 1000)
+    elif damage == "page":
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(os.urandom(size - 4096))
+    else:
+        path.unlink()
+    with Store.open(pictures._path, readonly=True) as store:
+        problems = store.verify()
+    assert bool(problems) == (damage != "gone")
+    assert all("builds it anew" in p.what for p in problems)
+    assert found(pictures, "beach") == ["beach"]
+    with Store.open(pictures._path, readonly=True) as store:
+        assert store.verify() == []
+
+
+def test_where_nothing_can_be_written_the_words_are_in_memory(
+    pictures: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pictures._path / "lex").write_text("in the way")
+    assert found(pictures, "beach") == ["beach"]
+
+
+def test_words_of_a_collection_that_is_gone_go_too(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store", create=True) as store:
+        for name in ("a", "b"):
+            add(store.create_collection(name, SPACE), Item("beach"))
+            assert found(store.collection(name), "beach") == ["beach"]
+        store.drop_collection("a")
+    assert [p.name for p in sorted((tmp_path / "store" / "lex").glob("*.db"))] == ["c2.db"]
