@@ -41,7 +41,6 @@ from index_store.upkeep import Upkeep
 from index_store.where import Where, to_sql
 
 if TYPE_CHECKING:
-    from index_store.lexical import Lexicon, Words
     from index_store.optimizing import Bench
     from index_store.writer import Writer
 
@@ -57,8 +56,8 @@ class Collection(Upkeep):
         self, store: Path, id_: int, name: str, space: Space, model: str,
         *, readers: ReadPool, writer: Writer | None,
     ) -> None:  # fmt: skip
-        super().__init__(store, id_, name, space, writer)
-        self.model, self._readers = model, readers
+        super().__init__(store, id_, name, space, writer, readers)
+        self.model = model
         self._shelves: dict[Kind, Shelf] = {}
         self._masks = Masks()
         self._lock = threading.Lock()
@@ -289,13 +288,6 @@ class Collection(Upkeep):
                 )
             best, live = self._best(connection, shelf, kind, vectors, k, allowed, effort)
             return [self._matches(shelf, live, b, k) for b in best]
-
-    def lexicon(self, words: Callable[[Item], Words], recipe: str) -> Lexicon:
-        """Return the index of the items' words as `words` gives them; another `recipe` (a name
-        for what `words` does) builds it anew."""
-        from index_store.lexical import Lexicon
-
-        return Lexicon(self._path, self._id, self._readers, words, recipe)
 
     def check_space(self, space: Space) -> None:
         """Raise SpaceMismatch unless `space` is this collection's."""

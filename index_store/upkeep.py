@@ -11,6 +11,8 @@ from index_store.shelf import INDEXES
 from index_store.types import CompactReport, Failure, Item, Kind, Space
 
 if TYPE_CHECKING:
+    from index_store.db import ReadPool
+    from index_store.lexical import Lexicon, Words
     from index_store.writer import Writer
 
 
@@ -18,10 +20,18 @@ class Upkeep:
     """The part of a `Collection` that a user calls now and then."""
 
     def __init__(
-        self, store: Path, id_: int, name: str, space: Space, writer: Writer | None
-    ) -> None:
+        self, store: Path, id_: int, name: str, space: Space, writer: Writer | None,
+        readers: ReadPool,
+    ) -> None:  # fmt: skip
         self.name, self.space = name, space
-        self._path, self._id, self._writer = store, id_, writer
+        self._path, self._id, self._writer, self._readers = store, id_, writer, readers
+
+    def lexicon(self, words: Callable[[Item], Words], recipe: str) -> Lexicon:
+        """Return the index of the items' words as `words` gives them; another `recipe` (a name
+        for what `words` does) builds it anew."""
+        from index_store.lexical import Lexicon
+
+        return Lexicon(self._path, self._id, self._readers, words, recipe)
 
     def rekey(self, items: Mapping[str, Item], failures: Mapping[str, Failure]) -> None:
         """Give items and failures, by their old keys, new keys and values, in one transaction.
