@@ -133,6 +133,9 @@ class _Run:
         # Below these nothing is known: folders that could not be read. Keys and URIs.
         self._unknown: tuple[str, ...] = ()
         self._stored_contents: set[str] = set()
+        # Files with pictures inside that were listed, and those not to the end. URIs.
+        self._files: set[str] = set()
+        self._damaged: set[str] = set()
 
     def changed(
         self, samples: Iterable[Sample | Skipped]
@@ -147,6 +150,10 @@ class _Run:
                 if key in self._seen:
                     continue
                 self._seen.add(key)
+                if isinstance(sample, Sample) and not sample.path and is_part(sample.item.uri):
+                    self._files.add(sample.item.uri.partition("#")[0])
+                elif isinstance(sample, Skipped) and key.endswith("#end"):
+                    self._damaged.add(sample.uri)  # what follows is not known
                 if key.endswith("/"):
                     self._unknown += (key, f"{uri_of(key.rstrip('/'))}/")
                 stored = stamps.get(key)
@@ -181,7 +188,9 @@ class _Run:
                 item = replace(item, meta={**item.meta, **meta, **read_meta(source), **beside})
                 return Prepared(item, sample.captions, None, twin, known)
             picture = open_picture(source, target=self._encoder.image_size)
-            item = replace(item, meta={**item.meta, **picture.meta, **beside})
+            # A page or frame comes as plain pixels: its reader knows better what it was.
+            own = {"format": item.meta["format"]} if "format" in item.meta else {}
+            item = replace(item, meta={**item.meta, **picture.meta, **own, **beside})
             return Prepared(item, sample.captions, self._encoder.prepare(picture.image), "", known)
         except BadPicture as error:
             return Skipped(item.key, item.uri, str(error), item.stamp)
@@ -222,11 +231,23 @@ class _Run:
                 self._remove(gone, len(keys), prune)
             old = [k for k in self._failed if k.startswith(base) and k not in self._seen]
             self._collection.clear_failures(old)
+            self._remove_gone_parts(uri_of(root))
+
+    def _remove_gone_parts(self, root: str) -> None:
+        """Remove what is no longer inside a file that was listed to its end."""
+        for uri in self._files - self._damaged:
+            if uri == root or uri.startswith(root.rstrip("/") + "/"):
+                inside = AllOf(Prefix("uri", f"{uri}#"), Compare("kind", "=", "image"))
+                keys = self._collection.keys(inside)
+                # The rows of a table: this run may have looked at one split of it.
+                gone = [k for k in keys if k not in self._seen and "#row-" not in k]
+                if gone:
+                    self._remove(gone, len(keys), True)
 
     def _in_kept_file(self, key: str) -> bool:
-        """Return whether an item is a part of a tar or table that is still there.
+        """Return whether an item is a part of another file that is still there.
 
-        A folder does not list what is in the files below it.
+        A folder need not list what is in the files below it.
         """
         if "#" not in key:
             return False

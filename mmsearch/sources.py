@@ -1,4 +1,4 @@
-"""Where the bytes of a picture are: a file of its own, a member of a tar, a cell of a table.
+"""Where the bytes of a picture are: a file of its own, or a part of another file.
 
 A member has the tar's URI with a fragment that says where its header starts and how long its
 data is, so that one picture can be read again without what lies before it:
@@ -9,6 +9,14 @@ A cell of a parquet file has its column and row there, and a digest of the file'
 differs once the file has been written anew:
 
     file:///data/train.parquet#cell=image.bytes&row=12&footer=0123456789abcdef
+
+A member of a zip has where its header starts, its sizes and its checksum; a page of a PDF its
+number, a frame of a film or an animation its time in seconds, a camera raw file's picture nothing:
+
+    file:///comics/one.cbz#entry=01.jpg&at=0&packed=5678&size=5680&crc=12ab34cd
+    file:///papers/a.pdf#page=3
+    file:///films/b.mp4#t=12.4
+    file:///photos/c.cr2#preview
 """
 
 from __future__ import annotations
@@ -21,13 +29,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote_from_bytes, unquote_to_bytes
+from zipfile import ZipInfo
 
+from mmsearch.archives import read_member
 from mmsearch.cells import read_cell
 from mmsearch.errors import BadPicture
 from mmsearch.types import Sample
 from mmsearch.uris import content_hash, path_of, uri_of
 
 MEMBER_BYTES = 256 << 20  # a picture in another file is held in memory, one a thread
+FILMS = frozenset(
+    {"mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "mts", "m2ts", "3gp", "ogv", "wmv",
+     "flv"}
+)  # fmt: skip
+_PARTS = ("member=", "cell=", "entry=", "page=", "t=", "preview")
 _HEADER_BYTES = 1 << 20  # of a tar member: names and extended headers; real ones have 512
 
 
@@ -50,9 +65,30 @@ def cell_uri(path: str, column: str, *, row: int, footer: str) -> str:
     return f"{uri_of(path)}#cell={name}&row={row}&footer={footer}"
 
 
+def entry_uri(path: str, info: ZipInfo) -> str:
+    """Return the URI of a zip's member."""
+    name = quote_from_bytes(info.filename.encode("utf8", "surrogateescape"), safe="/")
+    return (
+        f"{uri_of(path)}#entry={name}&at={info.header_offset}&packed={info.compress_size}"
+        f"&size={info.file_size}&crc={info.CRC:08x}"
+    )
+
+
+def frame_uri(sort: str, path: str, at: float) -> str:
+    """Return the URI of a page of a "pdf", a frame of a "video" or "animation", or of a "raw"."""
+    marks = {"pdf": f"page={at:g}", "raw": "preview"}
+    return f"{uri_of(path)}#{marks.get(sort, f't={at:.3f}'.rstrip('0').rstrip('.'))}"
+
+
 def is_part(uri: str) -> bool:
     """Return whether a URI names a picture inside another file."""
-    return uri.partition("#")[2].startswith(("member=", "cell="))
+    # A path, where a URI is meant, may have such a "#" in its name.
+    return uri.startswith("file:") and uri.partition("#")[2].startswith(_PARTS)
+
+
+def is_film(path: str) -> bool:
+    """Return whether a file's name is one of a film."""
+    return path[path.rfind(".") + 1 :].lower() in FILMS
 
 
 def open_source(uri: str) -> str | bytes:
@@ -61,8 +97,8 @@ def open_source(uri: str) -> str | bytes:
     A file is not opened here. Thread-safe.
 
     Raises:
-        BadPicture: the tar or parquet file has changed or is damaged, or the member too large.
-        MissingExtra: it is in a parquet file, and pyarrow is not installed.
+        BadPicture: the other file has changed or is damaged, or the member too large.
+        MissingExtra: what reads that kind of file is not installed.
         OSError: the file cannot be read.
         ValueError: it is no `file:` URI.
     """
@@ -78,6 +114,19 @@ def open_source(uri: str) -> str | bytes:
             return read_cell(
                 path, fields["cell"].decode(), int(fields["row"]), footer=fields["footer"].decode()
             )
+        if "entry" in fields:
+            at, packed, size = (int(fields[name]) for name in ("at", "packed", "size"))
+            if size > MEMBER_BYTES:
+                raise BadPicture(f"a member of {size >> 20} MB is not read")
+            return read_member(path, at, packed, size, int(fields["crc"], 16))
+        from mmsearch.isolation import frame_at
+
+        if "page" in fields:
+            return frame_at("pdf", path, float(fields["page"]))
+        if "t" in fields:
+            return frame_at("video" if is_film(path) else "animation", path, float(fields["t"]))
+        if "preview" in fields:
+            return frame_at("raw", path, 0.0)
         member = os.fsdecode(fields["member"])
         return _tar_member(path, member, int(fields["at"]), int(fields["size"]))
     except (KeyError, ValueError) as error:

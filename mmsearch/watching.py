@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmsearch.origins import is_below
-from mmsearch.readers.folder import TABLES, is_junk
-from mmsearch.readers.formats import REFUSED, is_picture, suffix_of
+from mmsearch.readers.containers import kind_of
+from mmsearch.readers.folder import TABLES
+from mmsearch.readers.formats import REFUSED, is_junk, is_picture, suffix_of
 from mmsearch.readers.ignore import IGNORE_FILE
 
 if TYPE_CHECKING:
@@ -254,7 +255,9 @@ def _matters(below: str, folder: bool, gone: bool) -> bool:
     if folder or gone or name in TABLES or name == IGNORE_FILE:
         return True
     suffix = suffix_of(name)
-    return suffix == ".txt" or suffix in REFUSED or is_picture(name)
+    return (
+        suffix in {".txt", ".xmp"} or suffix in REFUSED or is_picture(name) or bool(kind_of(name))
+    )
 
 
 def _topmost(places: set[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

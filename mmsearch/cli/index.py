@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 @click.option("--prune", is_flag=True, help="Forget what is gone from a folder, however much.")
 @click.option("--follow-links", is_flag=True, help="Follow symbolic links below folders.")
 @click.option(
+    "--inside",
+    multiple=True,
+    type=click.Choice(["tar", "zip", "pdf", "video", "animation", "all"]),
+    help="Also the pictures inside such files found in folders (may be given several times).",
+)
+@click.option(
     "--exclude",
     multiple=True,
     metavar="GLOB",
@@ -83,17 +89,17 @@ if TYPE_CHECKING:
 def index_command(
     sources: tuple[str, ...], store: Path, collection: str, model: str | None,
     threads: int | None, batch_size: int, split: str | None, retry: bool, prune: bool,
-    follow_links: bool, exclude: tuple[str, ...], dry_run: bool, watch: bool, settle: float,
-    every: float, portable: bool, format_: str, quiet: bool,
+    follow_links: bool, inside: tuple[str, ...], exclude: tuple[str, ...], dry_run: bool,
+    watch: bool, settle: float, every: float, portable: bool, format_: str, quiet: bool,
 ) -> int:  # fmt: skip
     """Add pictures and texts to a collection.
 
     PATH is a picture, a folder, a csv, tsv, jsonl or parquet table, a data set (Karpathy's or
-    COCO's JSON, Flickr8k, Flickr30k, Visual Genome, VQA, GQA), a tar, or - for paths on standard
-    input; docs/sources.md has them all. Without PATH: the folders that were indexed before. What
-    has not changed since the last run is not read again; what only moved is not embedded again;
-    what is gone is forgotten. Captions beside pictures (photo.txt, captions.csv) are stored as
-    texts that can be searched.
+    COCO's JSON, Flickr8k, Flickr30k, Visual Genome, VQA, GQA), a tar, zip or PDF, a film, or - for
+    paths on standard input; docs/sources.md has them all. Without PATH: the folders that were
+    indexed before. What has not changed since the last run is not read again; what only moved is
+    not embedded again; what is gone is forgotten. Captions beside pictures (photo.txt,
+    captions.csv) are stored as texts that can be searched.
 
     Interrupt it at any time and run it again: what was stored stays stored. With --watch it
     goes on by itself: docs/library.md.
@@ -110,7 +116,8 @@ def index_command(
         from mmsearch.cli.watch import check_sources
 
         check_sources(sources, split, format_)
-    chosen = _Sources(present(sources, store, collection), split, follow_links, exclude)
+    reading = {"follow_links": follow_links, "exclude": exclude, "inside": inside}
+    chosen = _Sources(present(sources, store, collection), reading | {"split": split})
     if dry_run:
         from mmsearch.cli.dry_run import dry_run as plan_run
 
@@ -131,8 +138,7 @@ def index_command(
             _run(target, chosen, options, format_, quiet)
         keep_watching(
             chosen.names, target, lambda report, built: _say(report, format_, built),
-            settle=settle, every=every, follow_links=follow_links, exclude=exclude,
-            options=options,
+            settle=settle, every=every, reading=reading, options=options,
         )  # fmt: skip
     report = _run(target, chosen, options, format_, quiet)
     return Exit.SOME_FAILED if report.skipped else Exit.OK
@@ -141,17 +147,13 @@ def index_command(
 class _Sources:
     """What to read, and how. All of it is looked at here: a mistyped name changes nothing."""
 
-    def __init__(
-        self, names: Sequence[str], split: str | None, follow_links: bool, exclude: Sequence[str]
-    ) -> None:
+    def __init__(self, names: Sequence[str], how: dict[str, Any]) -> None:
         from mmsearch.readers import roots
 
         self.names = names
         self.stdin = sys.stdin.buffer if "-" in names else None
         self.roots = [root for name in names for root in roots(name)]
-        self._how: dict[str, Any] = {
-            "split": split, "follow_links": follow_links, "exclude": exclude, "stdin": self.stdin
-        }  # fmt: skip
+        self._how = how | {"stdin": self.stdin}
 
     def samples(self) -> Iterator[Sample | Skipped]:
         from mmsearch.readers import read

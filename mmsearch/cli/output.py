@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from mmsearch.cli.presence import marked, presence
+from mmsearch.sources import is_part
 from mmsearch.types import Hit, Item, Query
 from mmsearch.uris import path_of, printable
 
@@ -74,7 +75,9 @@ def write_hits(
         write_paths((hit_path(h) or h.item.key for h in hits), null=null)
     else:
         for hit in hits:
-            where = marked(printable(hit_path(hit) or hit.item.key), hit_path(hit))
+            part = is_part(hit.item.uri) and hit.item.kind == "image"  # which page, which member
+            shown = hit.item.key if part else hit_path(hit) or hit.item.key
+            where = marked(printable(shown), hit_path(hit))
             what = f"{printable(hit.item.text)}  ({where})" if hit.item.kind == "text" else where
             parts = ", ".join(f"{name} {value:.3f}" for name, value in hit.parts.items())
             why = f"  [{parts}]" if explain else ""

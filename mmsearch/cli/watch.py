@@ -25,7 +25,7 @@ Said = Callable[["IngestReport", bool], None]
 
 def keep_watching(
     folders: Sequence[str], opened: Opened, say: Said, *, settle: float, every: float,
-    follow_links: bool, exclude: Sequence[str], options: dict[str, Any],
+    reading: dict[str, Any], options: dict[str, Any],
 ) -> NoReturn:  # fmt: skip
     """Keep a collection like the folders until interrupted.
 
@@ -36,6 +36,7 @@ def keep_watching(
         opened: opens the collection with its encoder; used again for every batch.
         say: tells the user what a batch did, and whether an index was built.
         settle, every: see `mmsearch.watching.Watcher`.
+        reading: options of `mmsearch.readers.read`.
         options: of `ingest`.
 
     Raises:
@@ -50,11 +51,13 @@ def keep_watching(
         waiting = False
         note(f"watching {', '.join(printable(r) for r in roots)}; Ctrl-C ends it")
         for batch in watcher.batches():
-            if follow_links:  # what lies behind a link has its place only in a walk from the root
+            if reading[
+                "follow_links"
+            ]:  # what lies behind a link has its place only in a walk from the root
                 batch = _whole(batch)
             try:
                 with opened as (collection, encoder):
-                    report = _look(batch, collection, encoder, follow_links, exclude, options)
+                    report = _look(batch, collection, encoder, reading, options)
                     built = [collection.build_index(kind) for kind in ("image", "text")]
             except StoreLocked:
                 if not waiting:
@@ -82,16 +85,18 @@ def check_sources(sources: Sequence[str], split: str | None, format_: str) -> No
 
 
 def _look(
-    batch: Batch, collection: Collection, encoder: Encoder, follow_links: bool,
-    exclude: Sequence[str], options: dict[str, Any],
+    batch: Batch, collection: Collection, encoder: Encoder, reading: dict[str, Any],
+    options: dict[str, Any],
 ) -> IngestReport:  # fmt: skip
     from mmsearch.ingestion import ingest
     from mmsearch.pruning import forget, missing
+    from mmsearch.readers.containers import chosen_kinds
     from mmsearch.readers.folder import read_folder
     from mmsearch.uris import key_of
 
+    kinds = chosen_kinds(reading["inside"])
     samples = chain.from_iterable(
-        read_folder(root, follow_links=follow_links, exclude=exclude, within=folder)
+        read_folder(root, **{**reading, "inside": kinds}, within=folder)
         for root, folder in batch.folders
     )
     roots = [key_of(folder) for _, folder in batch.folders]

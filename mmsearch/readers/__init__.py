@@ -6,20 +6,20 @@ import glob
 import os
 import stat as modes
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mmsearch.errors import BadSource, NoSplits
 from mmsearch.readers import flickr
+from mmsearch.readers.containers import chosen_kinds, is_only_container, kind_of, read_inside
 from mmsearch.readers.dataset import read_dataset, read_questions
-from mmsearch.readers.folder import is_junk, read_folder
-from mmsearch.readers.formats import is_picture, refusal
+from mmsearch.readers.folder import read_folder
+from mmsearch.readers.formats import is_junk, is_picture, refusal, suffix_of
 from mmsearch.readers.parquet import read_parquet
 from mmsearch.readers.paths import read_path_file, read_paths
-from mmsearch.readers.samples import picture_beside_captions, reason_of
+from mmsearch.readers.samples import picture_beside_captions, real_path, reason_of
 from mmsearch.readers.table import read_table
-from mmsearch.readers.tar import read_tar
 from mmsearch.types import Sample, Skipped
 from mmsearch.uris import key_of, printable
 
@@ -44,6 +44,7 @@ def read(
     split: str | None = None,
     follow_links: bool = False,
     exclude: Sequence[str] = (),
+    inside: Sequence[str] = (),
     stdin: BinaryIO | None = None,
 ) -> _Samples:
     """Return what a source holds: samples, and what was left out, in a fixed order.
@@ -58,6 +59,9 @@ def read(
         split: keep one split of a table or data set ("test", "train,restval").
         follow_links: follow symbolic links below folders.
         exclude: patterns of what is left out of folders, in gitignore's syntax.
+        inside: kinds of files in folders whose pictures are read, too: "tar", "zip", "pdf",
+            "video", "animation", or "all". Named by itself such a file is always read so; but
+            an animation is its first frame unless this says otherwise.
         stdin: where "-" reads from; None is the process's own.
 
     Raises:
@@ -72,29 +76,28 @@ def read(
         return listed(source, split=split)
     if split is not None:
         raise NoSplits(f"{printable(source)} has no splits; only tables and data sets have them")
+    kinds = chosen_kinds(inside)
+    how: dict[str, Any] = {"follow_links": follow_links, "exclude": exclude, "inside": kinds}
     if source == "-":
-        stream = stdin or sys.stdin.buffer
-        return read_paths(stream, follow_links=follow_links, exclude=exclude)
+        return read_paths(stdin or sys.stdin.buffer, **how)
     if status is None:
-        return _read_pattern(source, _matches(source), follow_links, exclude)
+        return _read_pattern(source, _matches(source), how)
     if modes.S_ISDIR(status.st_mode):
-        return read_folder(source, follow_links=follow_links, exclude=exclude)
+        return read_folder(source, **how)
     if not is_file:
         raise BadSource(
             f"{printable(source)} is no file or folder; to read paths from a pipe use -"
         )
-    if suffix == ".tar":
-        return read_tar(source)
     if suffix in _PATH_LISTS:
-        return read_path_file(source, follow_links=follow_links, exclude=exclude)
-    return picture_beside_captions(source)
+        return read_path_file(source, **how)
+    return _read_file(source, kinds)
 
 
 def roots(source: str) -> list[str]:
-    """Return the keys of the folders that `read(source)` lists in full: what isn't listed is gone.
+    """Return the keys of what `read(source)` lists in full: what isn't listed is gone.
 
-    Lists, tables and single files have none. Where `read` yields a Skipped whose key ends in
-    "/", nothing is known about what is below that key.
+    That is folders, and files with pictures inside. Lists, tables and pictures have none. Where
+    `read` yields a Skipped whose key ends in "/", nothing is known about what is below that key.
 
     Raises:
         BadSource: nothing is there.
@@ -103,7 +106,9 @@ def roots(source: str) -> list[str]:
         return []
     status = _stat(source)
     folders = [source] if status is not None else _matches(source)
-    return [key_of(os.path.realpath(f)) for f in folders if Path(f).is_dir() and "**" not in source]
+    found = [os.path.realpath(f) for f in folders if Path(f).is_dir() and "**" not in source]
+    found += [real_path(f) for f in folders if is_only_container(f) and Path(f).is_file()]
+    return [key_of(f) for f in found]
 
 
 def _list_reader(path: str, suffix: str) -> Callable[..., _Samples] | None:
@@ -132,9 +137,16 @@ def _matches(pattern: str) -> list[str]:
     return found
 
 
-def _read_pattern(
-    pattern: str, found: list[str], follow_links: bool, exclude: Sequence[str]
-) -> _Samples:
+def _read_file(path: str, kinds: Collection[str]) -> _Samples:
+    """Yield what a file is that was named by itself: a picture, or the pictures inside it."""
+    kind = kind_of(path)
+    if kind is None or not is_only_container(path):
+        yield from picture_beside_captions(path)
+    if kind is not None and (kind in kinds or is_only_container(path)):
+        yield from read_inside(path, kind)
+
+
+def _read_pattern(pattern: str, found: list[str], how: dict[str, Any]) -> _Samples:
     """Yield what matches a pattern: pictures, and the folders that ** did not go through.
 
     Tables and data sets only if the pattern ends in their suffix. Other files are passed over.
@@ -144,15 +156,20 @@ def _read_pattern(
         path = Path(name)
         if path.is_dir():
             if "**" not in pattern and not is_junk(path.name):
-                yield from read_folder(name, follow_links=follow_links, exclude=exclude)
+                yield from read_folder(name, **how)
         elif "**" in pattern and any(is_junk(p) for p in path.parts[:-1] if p not in (".", "..")):
             continue
         elif (listed := _list_reader(name, named)) is not None:
             yield from listed(name)
-        elif named == ".tar":
-            yield from read_tar(name)
-        elif path.is_file() and (is_picture(name) or refusal(name)):
-            yield from picture_beside_captions(name)
+        elif not path.is_file():
+            continue
+        elif is_only_container(name) and named != suffix_of(name):
+            if kind_of(name) in how["inside"]:
+                yield from _read_file(name, how["inside"])
+            elif refusal(name):
+                yield from picture_beside_captions(name)
+        elif is_picture(name) or refusal(name) or is_only_container(name):
+            yield from _read_file(name, how["inside"])
 
 
 __all__ = ["read", "read_questions", "roots"]

@@ -8,23 +8,22 @@ from __future__ import annotations
 import os
 import stat as modes
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmsearch.errors import BadSource
+from mmsearch.isolation import is_installed
 from mmsearch.readers.captions import caption_file, captions_beside
-from mmsearch.readers.formats import RAW, REFUSED, is_picture, suffix_of
+from mmsearch.readers.containers import found_inside, kind_of
+from mmsearch.readers.formats import RAW, REFUSED, is_junk, is_picture, suffix_of
 from mmsearch.readers.ignore import IGNORE_FILE, BadPattern, Rules, rules_of
+from mmsearch.readers.inside import raw_sample
 from mmsearch.readers.samples import picture, reason_of
 from mmsearch.readers.table import NoColumns, Row, rows_by_picture, spelling
 from mmsearch.types import Sample, Skipped
 from mmsearch.uris import key_of, stamp_of, uri_of
 
-# Thumbnails and waste of NAS boxes, archivers and Windows; compared in lower case.
-JUNK = frozenset(
-    {"@eadir", "#recycle", "__macosx", "$recycle.bin", "system volume information", "lost+found"}
-)
 # In the root folder, the first that is there: rows of (file name, caption, ...).
 TABLES = tuple(f"{name}.{suffix}" for name in ("captions", "metadata")
                for suffix in ("csv", "tsv", "jsonl"))  # fmt: skip
@@ -36,6 +35,7 @@ class _Listing:
 
     pictures: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    containers: list[tuple[str, str]] = field(default_factory=list)  # with their kind
     folders: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)  # to folders
     texts: dict[str, str] = field(default_factory=dict)  # "photo" -> "photo.TXT"
@@ -53,25 +53,22 @@ class _Listing:
 
         return replace(
             self, pictures=kept(self.pictures), refused=kept(self.refused),
+            containers=[(n, k) for n, k in self.containers if kept([n])],
             folders=kept(self.folders, True), links=kept(self.links, True),
         )  # fmt: skip
 
 
-def is_junk(name: str) -> bool:
-    """Return whether a directory of this name, below the root, is passed over."""
-    return name.startswith(".") or name.lower() in JUNK
-
-
 def read_folder(
     folder: str, *, follow_links: bool = False, exclude: Sequence[str] = (),
-    within: str | None = None,
+    inside: Collection[str] = (), within: str | None = None,
 ) -> Iterator[Sample | Skipped]:  # fmt: skip
     """Yield the pictures below a folder in a fixed order; none is opened.
 
     The folder itself is resolved, links below it are passed over. A folder's own pictures
-    come first, sorted by name, then its folders. Hidden and junk directories are passed over,
-    hidden files are not. Files that are no pictures are passed over, refused picture formats
-    are yielded as Skipped (a raw file beside its exported picture is passed over). What
+    come first, sorted by name, then those inside its other files, then its folders. Hidden and
+    junk directories are passed over, hidden files are not. Files that are no pictures are passed
+    over, refused picture formats are yielded as Skipped (a raw file beside its exported picture
+    is passed over; others are read where the extra `raw` is installed). What
     vanishes meanwhile, sockets, pipes and devices are no pictures.
 
     A folder that cannot be read, or the root should it vanish, is yielded as Skipped with a
@@ -83,17 +80,19 @@ def read_folder(
             and under its real path if that is below the root.
         exclude: patterns in gitignore's syntax, relative to the root, of what is left out;
             besides what the `.mmsearchignore` files of the folders say.
+        inside: kinds of files (`containers.KINDS`) whose pictures are read, too.
         within: only what is below this folder, which is below the root; its name is resolved.
 
     Raises:
         BadPattern: one of `exclude` is no pattern. In a file it is yielded as Skipped.
+        MissingExtra: the library for one of `inside` is not installed.
     """
     root = os.path.realpath(folder)
     rules = rules_of(root, exclude)
     rows, trouble = _table(root)
     if trouble is not None:
         yield trouble
-    for directory, listing in _walk(root, follow_links, rules, within):
+    for directory, listing in _walk(root, follow_links, rules, within, inside):
         if isinstance(listing, Skipped):
             yield listing
         elif isinstance(listing, OSError):
@@ -102,6 +101,8 @@ def read_folder(
         else:
             yield from _pictures(root, directory, listing, rows, follow_links)
             yield from _refused(directory, listing)
+            for name, kind in sorted(listing.containers):
+                yield from found_inside(os.path.join(directory, name), kind)
     if not os.path.isdir(root):  # an unplugged drive: what wasn't listed isn't deleted
         reason = "the folder vanished while it was read"
         yield Skipped(_folder_key(root), uri_of(root), reason)
@@ -112,7 +113,7 @@ def _folder_key(directory: str) -> str:
 
 
 def _walk(
-    root: str, follow_links: bool, rules: Rules, within: str | None
+    root: str, follow_links: bool, rules: Rules, within: str | None, inside: Collection[str]
 ) -> Iterator[tuple[str, _Listing | OSError | Skipped]]:
     """Yield the directories and what is in them, real ones before linked ones."""
     stack = [(root, rules)]
@@ -131,7 +132,7 @@ def _walk(
                 seen.add((stat.st_dev, stat.st_ino))
             with os.scandir(directory) as entries:
                 for entry in entries:
-                    _sort_in(entry, listing, follow_links)
+                    _sort_in(entry, listing, follow_links, inside)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -171,20 +172,25 @@ def _with_file(rules: Rules, directory: str) -> tuple[Rules, Skipped | None]:
     return rules, Skipped(key_of(path), uri_of(path), f"nothing is left out: {reason}")
 
 
-def _sort_in(entry: os.DirEntry[str], listing: _Listing, follow_links: bool) -> None:
+def _sort_in(
+    entry: os.DirEntry[str], listing: _Listing, follow_links: bool, inside: Collection[str]
+) -> None:
     name = entry.name
     if entry.is_dir(follow_symlinks=False):
         if not is_junk(name):
             listing.folders.append(name)
     elif entry.is_file(follow_symlinks=follow_links):
         suffix = suffix_of(name)
+        kind = kind_of(name) if inside else None
+        if kind in inside and kind:
+            listing.containers.append((name, kind))
         if suffix == ".txt":
             listing.texts[name[:-4]] = name
         elif suffix == ".xmp":
             listing.sidecars[name[:-4]] = name
         elif is_picture(name):
             listing.pictures.append(name)
-        elif suffix in REFUSED:
+        elif suffix in REFUSED and kind not in inside:
             listing.refused.append(name)
         elif name == IGNORE_FILE:
             listing.has_rules = True
@@ -225,8 +231,9 @@ def _pictures(
         yield picture(path, stat, captions=captions, extra=extra, sidecar=sidecar)
 
 
-def _refused(directory: str, listing: _Listing) -> Iterator[Skipped]:
+def _refused(directory: str, listing: _Listing) -> Iterator[Sample | Skipped]:
     stems = {n.rpartition(".")[0] for n in listing.pictures} if listing.refused else set()
+    raw = bool(listing.refused) and is_installed("raw")
     for name in sorted(listing.refused):
         stem, _, _ = name.rpartition(".")
         suffix = suffix_of(name)
@@ -234,10 +241,13 @@ def _refused(directory: str, listing: _Listing) -> Iterator[Skipped]:
             continue
         path = os.path.join(directory, name)
         try:
-            stamp = stamp_of(os.stat(path))
+            stat = os.stat(path)
         except OSError:
             continue
-        yield Skipped(key_of(path), uri_of(path), REFUSED[suffix], stamp)
+        if raw and suffix in RAW:
+            yield raw_sample(path, stat)
+        else:
+            yield Skipped(key_of(path), uri_of(path), REFUSED[suffix], stamp_of(stat))
 
 
 def _table(root: str) -> tuple[Mapping[str, Row], Skipped | None]:

@@ -1,11 +1,11 @@
-"""Which names are pictures, and which picture formats are refused on purpose, with the reason."""
+"""Which names are pictures, which formats are refused on purpose, and why; what is junk."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
 
 _DRAWING = "is a drawing, not pixels; export it as PNG"
-_RAW = "camera raw files are not read; export it as JPEG or TIFF"
+_RAW = "camera raw files need pip install 'mmsearch[raw]'; or export it as JPEG or TIFF"
 _HDR = "high dynamic range has no one right rendering; export it as JPEG or PNG"
 
 RAW = frozenset(
@@ -23,7 +23,7 @@ REFUSED: dict[str, str] = {
     ".ai": f"an Illustrator file {_DRAWING}",
     ".wmf": f"WMF {_DRAWING}",
     ".emf": f"EMF {_DRAWING}",
-    ".pdf": "PDF is a document, not a picture; export its pages as PNG",
+    ".pdf": "PDF is a document; name it, or say --inside pdf, to index its pages",
     ".icns": "ICNS is a set of icons; export one of them as PNG",
     ".fits": "FITS holds measurements, not a picture; export a rendering as PNG",
     ".fit": "FITS holds measurements, not a picture; export a rendering as PNG",
@@ -33,11 +33,21 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(RAW, _RAW),
 }
 
+# Thumbnails and waste of NAS boxes, archivers and Windows; compared in lower case.
+JUNK = frozenset(
+    {"@eadir", "#recycle", "__macosx", "$recycle.bin", "system volume information", "lost+found"}
+)
+
 
 def suffix_of(name: str) -> str:
     """Return the last suffix of a file's name in lower case, with its dot, or ""."""
     _, dot, suffix = name.rpartition(".")
     return f".{suffix.lower()}" if dot else ""
+
+
+def is_junk(name: str) -> bool:
+    """Return whether a directory of this name, below the root, is passed over."""
+    return name.startswith(".") or name.lower() in JUNK
 
 
 def is_picture(name: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from mmsearch.errors import BadSource
+from mmsearch.readers.containers import found_inside, is_only_container, kind_of
 from mmsearch.readers.folder import read_folder
 from mmsearch.readers.samples import picture_beside_captions, reason_of
 from mmsearch.types import Sample, Skipped
@@ -18,7 +19,7 @@ _BLOCK = 64 * 1024
 
 def read_paths(
     stream: BinaryIO, *, base: str | None = None, follow_links: bool = False,
-    exclude: Sequence[str] = (),
+    exclude: Sequence[str] = (), inside: Collection[str] = (),
 ) -> Iterator[Sample | Skipped]:  # fmt: skip
     """Yield what the listed paths hold, each as soon as it has been read.
 
@@ -29,7 +30,7 @@ def read_paths(
         stream: paths in the bytes of the file system. With a NUL in the first block they are
             separated by NULs, else by line ends (then "\\r" at the end is left off).
         base: what relative paths are relative to; None is the working directory.
-        follow_links, exclude: as for `read_folder`.
+        follow_links, exclude, inside: as for `read_folder`.
     """
     for raw in _pieces(stream):
         name = os.fsdecode(raw)
@@ -41,13 +42,19 @@ def read_paths(
                 continue
         path = os.path.join(base or "", name)  # noqa: PTH118
         if os.path.isdir(path):  # noqa: PTH112
-            yield from read_folder(path, follow_links=follow_links, exclude=exclude)
+            yield from read_folder(path, follow_links=follow_links, exclude=exclude, inside=inside)
+        elif is_only_container(path) and Path(path).is_file():
+            yield from found_inside(path, kind_of(path) or "")
         else:
             yield from picture_beside_captions(path)
 
 
 def read_path_file(
-    path: str, *, follow_links: bool = False, exclude: Sequence[str] = ()
+    path: str,
+    *,
+    follow_links: bool = False,
+    exclude: Sequence[str] = (),
+    inside: Collection[str] = (),
 ) -> Iterator[Sample | Skipped]:
     """Yield what the paths in a text file hold; they are relative to that file's folder.
 
@@ -57,7 +64,9 @@ def read_path_file(
     folder = str(Path(path).absolute().parent)
     try:
         with Path(path).open("rb") as stream:
-            yield from read_paths(stream, base=folder, follow_links=follow_links, exclude=exclude)
+            yield from read_paths(
+                stream, base=folder, follow_links=follow_links, exclude=exclude, inside=inside
+            )
     except OSError as error:
         raise BadSource(f"{printable(path)} cannot be read: {reason_of(error)}") from error
 

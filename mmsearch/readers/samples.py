@@ -17,8 +17,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mmsearch.errors import BadSource, NoSplits
+from mmsearch.isolation import is_installed
 from mmsearch.readers.captions import captions_beside
-from mmsearch.readers.formats import refusal
+from mmsearch.readers.formats import RAW, refusal, suffix_of
 from mmsearch.readers.sidecars import sidecar_of, sidecar_stamp
 from mmsearch.types import Item, MetaValue, Sample, Skipped
 from mmsearch.uris import clean, is_text, key_of, path_of, printable, stamp_of, uri_of
@@ -84,6 +85,11 @@ def picture_beside_captions(path: str) -> Iterator[Sample | Skipped]:
         stat = os.stat(path)
     except (OSError, ValueError) as error:
         yield Skipped(key_of(path), uri_of(path), reason_of(error))
+        return
+    if suffix_of(path) in RAW and modes.S_ISREG(stat.st_mode) and is_installed("raw"):
+        from mmsearch.readers.inside import raw_sample
+
+        yield raw_sample(path, stat)
         return
     reason = refusal(path) if modes.S_ISREG(stat.st_mode) else "neither a file nor a folder"
     if reason is not None:

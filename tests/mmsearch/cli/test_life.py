@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,19 @@ def test_a_folder_that_was_moved_by_name_stays_known(
     photos.rename(tmp_path / "album")
     assert indexed("move-root", photos, tmp_path / "album").code == 0
     assert "3 unchanged" in indexed("index").err
+
+
+def test_pictures_inside_other_files_are_found_and_shown_by_their_place(
+    mmsearch: Mmsearch, photos: Path
+) -> None:
+    with zipfile.ZipFile(photos / "album.zip", "w") as album:
+        album.write(photos / "green.png", "in it.png")
+    (photos / "green.png").unlink()
+    assert "2 added" in mmsearch("index", photos, "--model", "color").err
+    assert "1 added" in mmsearch("index", photos, "--inside", "zip").err
+    hit = mmsearch("search", "green", "-n", "1")
+    assert f"{photos}/album.zip#in it.png" in hit.out
+    paths = mmsearch("search", "green", "-n", "1", "--format", "paths").out
+    assert paths == f"{photos}/album.zip\n"
+    (photos / "album.zip").unlink()
+    assert "1 removed" in mmsearch("index", photos).err

@@ -79,11 +79,12 @@ def test_a_refused_format_is_reported_with_what_to_do(tmp_path):
     assert [(Path(s.key).name, s.reason) for s in found if isinstance(s, Skipped)] == [
         ("logo.SVG", "SVG is a drawing, not pixels; export it as PNG"),
         ("m31.fits", "FITS holds measurements, not a picture; export a rendering as PNG"),
-        ("scan.pdf", "PDF is a document, not a picture; export its pages as PNG"),
+        ("scan.pdf", "PDF is a document; name it, or say --inside pdf, to index its pages"),
     ]
 
 
-def test_a_raw_file_is_reported_only_when_no_picture_lies_beside_it(tmp_path):
+def test_a_raw_file_is_reported_only_when_no_picture_lies_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmsearch.readers.folder.is_installed", lambda sort: False)  # no rawpy
     touch(tmp_path, "a.jpg", "a.CR2", "b.CR2")
     skipped = [s.key for s in read_folder(str(tmp_path)) if isinstance(s, Skipped)]
     assert [Path(k).name for k in skipped] == ["b.CR2"]
