@@ -16,7 +16,7 @@ LAYERS: list[set[str]] = [
     {"cli", "web", "mcp", "__main__"},
     {"repairing", "organise", "answering", "hybrid"},
     {"ingestion", "reindexing", "search", "evaluation", "train", "models", "moving", "transfer",
-     "watching", "pruning", "planning"},
+     "watching", "pruning", "planning", "daemon"},
     {"encoders", "rerankers", "readers"},
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "answer_metrics",
      "caption_metrics", "wordnet", "sources",

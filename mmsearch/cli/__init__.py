@@ -45,6 +45,7 @@ COMMANDS = {
     "tune": ("tune", "Find the rates and sizes that suit your pairs."),
     "config": ("configure", "Show and set what commands take for granted."),
     "completion": ("completion", "Print a shell's completion script."),
+    "daemon": ("daemon", "Look at the processes that keep models warm, or stop them."),
     "doctor": ("doctor", "Check this installation."),
     "demo": ("demo", "Index free pictures and ask a few questions."),
 }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from index_store import Where
 
 F = TypeVar("F", bound=Callable[..., Any])
+_DAEMON = "mmsearch.daemon"
 
 
 def store_options(command: F) -> F:
@@ -63,6 +64,24 @@ def threads_option(command: F) -> F:
         metavar="N",
         help="CPU threads [default: the cores of this machine].",
     )(command)
+
+
+def daemon_option(command: F) -> F:
+    """Add --daemon/--no-daemon; `wants_daemon` says what was chosen."""
+    return click.option(
+        "--daemon/--no-daemon",
+        envvar="MMSEARCH_DAEMON",
+        default=False,
+        expose_value=False,
+        callback=lambda ctx, _param, value: ctx.meta.update({_DAEMON: value}),
+        help="Let a background process keep the model warm (see: mmsearch daemon --help)  "
+        "[default: no-daemon].",
+    )(command)
+
+
+def wants_daemon() -> bool:
+    """Return what --daemon, $MMSEARCH_DAEMON or a file of settings say for this command."""
+    return bool(click.get_current_context().meta.get(_DAEMON, False))
 
 
 def filter_options(command: F) -> F:

@@ -12,7 +12,13 @@ import click
 from mmsearch.cli import Exit
 from mmsearch.cli.delivery import Delivery, deliver, delivery_options
 from mmsearch.cli.hybrid import found, hybrid_options
-from mmsearch.cli.options import note, store_options, threads_option
+from mmsearch.cli.options import (
+    daemon_option,
+    note,
+    store_options,
+    threads_option,
+    wants_daemon,
+)
 from mmsearch.cli.query_options import (
     both,
     build_condition,
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
     from index_store.types import Kind
     from mmsearch.ordering import Order
     from mmsearch.search import Engine
-    from mmsearch.types import Hit
+    from mmsearch.types import Encoder, Hit
 
 F = TypeVar("F", bound="Callable[..., Any]")
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".avif", ".tif", ".tiff")
@@ -64,6 +70,7 @@ def _result_options(command: F) -> F:
 @click.option("--text", "as_text", is_flag=True, help="QUERY is text even if a file has its name.")
 @delivery_options
 @threads_option
+@daemon_option
 @store_options
 def search_command(
     query: str, k: int, kind: Kind, model: str | None, format_: str, null: bool,
@@ -156,15 +163,23 @@ def _engine(
 ) -> Iterator[Engine]:
     """Open the collection for reading, with its encoder."""
     from index_store import Store
-    from mmsearch.encoders import load_encoder
+    from mmsearch.encoders import load_encoder, resolve_model
     from mmsearch.search import Engine
 
     with Store.open(path, readonly=True) as store:
         collection = store.collection(name)
-        encoder = load_encoder(
-            model or collection.model, threads=threads, towers="both" if picture else "text"
-        )
-        yield Engine(collection, encoder)
+        spec = model or collection.model
+
+        def load() -> Encoder:
+            return load_encoder(spec, threads=threads, towers="both" if picture else "text")
+
+        if not wants_daemon():
+            yield Engine(collection, load())
+            return
+        from mmsearch.daemon.client import warm_encoder
+
+        with warm_encoder(resolve_model(spec), collection.space, load) as encoder:
+            yield Engine(collection, encoder)
 
 
 def _is_file(query: str) -> bool:

@@ -30,7 +30,7 @@ def mmsearch(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    for name in ("MMSEARCH_MODEL", "MMSEARCH_COLLECTION", "MMSEARCH_THREADS"):
+    for name in ("MMSEARCH_MODEL", "MMSEARCH_COLLECTION", "MMSEARCH_THREADS", "MMSEARCH_DAEMON"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
