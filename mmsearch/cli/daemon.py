@@ -70,9 +70,9 @@ def stop_command() -> int:
 
 @daemon_command.command("run")
 @click.argument("spec")
-@click.option("--daemon-idle", "idle", envvar="MMSEARCH_DAEMON_IDLE", type=click.FloatRange(0.001), metavar="MIN",
-              default=_idle_minutes, help="Leave after so many minutes without a question "
-              "[default: 15].")  # fmt: skip
+@click.option("--daemon-idle", "idle", envvar="MMSEARCH_DAEMON_IDLE", metavar="MIN",
+              type=click.FloatRange(0.001), default=_idle_minutes,
+              help="Leave after so many minutes without a question  [default: 15].")  # fmt: skip
 @click.option("--threads", envvar="MMSEARCH_DAEMON_THREADS", type=click.IntRange(min=1), default=1,
               show_default=True, metavar="N", help="CPU threads for the model.")  # fmt: skip
 def run_command(spec: str, idle: float, threads: int) -> int:
