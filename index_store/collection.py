@@ -14,11 +14,7 @@ import numpy as np
 
 from index_store import rows
 from index_store.db import ReadPool, on_the_newest
-from index_store.errors import (
-    BadVectors,
-    CollectionNotFound,
-    SpaceMismatch,
-)
+from index_store.errors import BadVectors, CollectionNotFound, SpaceMismatch
 from index_store.masks import Masks
 from index_store.scan import Mask, Positions, Scores
 from index_store.shelf import Shelf, load_shelf
@@ -208,6 +204,12 @@ class Collection(Upkeep):
                 out[n] = self._shelf(connection, kind).row(pos, crc)
         return out
 
+    @on_the_newest
+    def sample(self, kind: Kind, n: int) -> Vectors:
+        """Return (up to n, dim) vectors, evenly spread by age; unchecked, deleted ones too."""
+        with self._readers.snapshot() as connection:
+            return self._shelf(connection, kind).sample(n, self.space.dim)
+
     def count(self, kind: Kind | None = None, where: Where | None = None) -> int:
         """Return the number of items of that kind that pass."""
         condition, values = to_sql(where) if where is not None else ("1", [])
@@ -387,11 +389,3 @@ class Collection(Upkeep):
         return [
             Match(rows.to_item(row, self._path), min(max(score, -1.0), 1.0)) for row, score in hits
         ]
-
-
-def read_collection(connection: sqlite3.Connection, name: str) -> tuple[int, Space, str] | None:
-    """Return id, space and model of the collection of that name, or None."""
-    row = connection.execute(
-        "SELECT id, space, dim, metric, model FROM collection WHERE name = ?", [name]
-    ).fetchone()
-    return row and (row[0], Space(row[1], row[2], row[3]), row[4])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from index_store.errors import StoreCorrupt, StoreError
-from index_store.types import KINDS, Item
+from index_store.types import KINDS, Item, Space
 
 NAMES = (
     "key", "kind", "uri", "text", "stamp", "content", "meta", "pos", "vector_crc", "row_crc"
@@ -116,3 +116,11 @@ def _crc(values: Sequence[Any]) -> int:
         f"{_number(pos)}, {_number(vector_crc)}]"
     )
     return zlib.crc32(array.encode())
+
+
+def read_collection(connection: sqlite3.Connection, name: str) -> tuple[int, Space, str] | None:
+    """Return id, space and model of the collection of that name, or None."""
+    row = connection.execute(
+        "SELECT id, space, dim, metric, model FROM collection WHERE name = ?", [name]
+    ).fetchone()
+    return row and (row[0], Space(row[1], row[2], row[3]), row[4])

@@ -12,7 +12,7 @@ import numpy as np
 from index_store import ann
 from index_store.errors import StoreCorrupt
 from index_store.recipe import Recipe, parse
-from index_store.scan import Mask, Part, Positions, Scores, merge, rescore, scan, top
+from index_store.scan import Mask, Part, Positions, Scores, decode, merge, rescore, scan, top
 from index_store.segment import Halves, Segment
 from index_store.segment import crcs as segment_crcs
 from index_store.types import Kind, Vectors
@@ -121,6 +121,16 @@ class Shelf:
             (found + file.base, rescore(self.parts, query, found + file.base))
             for query, found in zip(queries, named, strict=True)
         ]
+
+    def sample(self, n: int, dim: int) -> Vectors:
+        """Return (up to n, dim) rows, evenly spread over the positions; dead ones among them."""
+        chosen = np.unique(np.linspace(0, max(self.slots - 1, 0), n).astype(np.int64))
+        rows, before = [np.empty((0, dim), np.float32)], 0
+        for part in self.parts:
+            here = chosen[(chosen >= before) & (chosen < before + len(part.rows))] - before
+            rows.append(decode(part.rows[here]))
+            before += len(part.rows)
+        return np.concatenate(rows)
 
     def row(self, position: int, crc: object) -> Halves:
         """Return one stored vector as it is stored, (dim,), compared with its checksum.

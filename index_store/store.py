@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from index_store.collection import Collection, read_collection
+from index_store.collection import Collection
 from index_store.db import META, ReadPool, read_connection, writer_engine
 from index_store.disk import make_folder, network_file_system, sync_folder, write_error
 from index_store.errors import (
@@ -26,6 +26,7 @@ from index_store.errors import (
     StoreReadOnly,
 )
 from index_store.lexical import LEXICAL
+from index_store.rows import read_collection
 from index_store.shelf import INDEXES, VECTORS, read_segments
 from index_store.types import KINDS, Problem, Space
 

@@ -148,7 +148,10 @@ def to_sql(where: Where, depth: int = 0) -> tuple[str, list[Any]]:
             sql, values = to_sql(part, depth + 1)
             return f"NOT ({sql})", values
         case In(field, choices):
-            return _joined([Compare(field, "=", v) for v in choices], " OR ", depth)
+            # One list: as many comparisons joined by OR are deeper than SQLite goes.
+            marks = ", ".join("?" * len(choices))
+            leaf = _text_leaf if any(isinstance(c, str) for c in choices) else _leaf
+            return leaf(field, f"{{}} IN ({marks})", *map(_bindable, choices))
         case Compare(field, operator, value):
             return _compare(field, operator, value)
         case Contains(field, part):
@@ -187,12 +190,18 @@ def _joined(parts: Sequence[Where], word: str, depth: int) -> tuple[str, list[An
 def _compare(field: str, operator: Operator, value: Value) -> tuple[str, list[Any]]:
     if operator not in OPERATORS:
         raise BadFilter(f"unknown operator {operator!r} (known: {', '.join(OPERATORS)})")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        value = float(value)  # SQLite's integers end there
+    value = _bindable(value)
     # Without the type check SQLite orders every text above every number.
     if isinstance(value, str):
         return _text_leaf(field, f"typeof({{}}) = 'text' AND {{}} {operator} ?", value)
     return _leaf(field, f"typeof({{}}) IN ('integer', 'real') AND {{}} {operator} ?", value)
+
+
+def _bindable(value: Value) -> Value:
+    """Return a number that SQLite can take: its integers end at 64 bits."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return float(value)
+    return value
 
 
 def _near(lat: float, lon: float, km: float) -> tuple[str, list[Any]]:

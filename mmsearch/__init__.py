@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mmsearch.ingestion import IngestReport, ingest
     from mmsearch.readers import read, roots
     from mmsearch.search import Engine
-    from mmsearch.types import Encoder, Hit, Picture, Query, Sample, Skipped
+    from mmsearch.types import Encoder, Hit, Part, Picture, Query, Sample, Skipped
 
 _HOMES = {
     "Collection": "index_store",
@@ -31,6 +31,7 @@ _HOMES = {
     "IngestReport": "mmsearch.ingestion",
     "Item": "index_store",
     "MmsearchError": "mmsearch.errors",
+    "Part": "mmsearch.types",
     "Picture": "mmsearch.types",
     "Query": "mmsearch.types",
     "Sample": "mmsearch.types",
@@ -58,7 +59,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Collection", "Encoder", "Engine", "Hit", "IngestReport", "Item", "MmsearchError", "Picture",
-    "Query", "Sample", "Skipped", "Store", "Where", "__version__", "ingest", "load_encoder",
-    "open_picture", "parse_where", "read", "resolve_model", "roots",
+    "Collection", "Encoder", "Engine", "Hit", "IngestReport", "Item", "MmsearchError", "Part",
+    "Picture", "Query", "Sample", "Skipped", "Store", "Where", "__version__", "ingest",
+    "load_encoder", "open_picture", "parse_where", "read", "resolve_model", "roots",
 ]  # fmt: skip

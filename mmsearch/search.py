@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from index_store import Collection, Match, Where
+from index_store import AllOf, Collection, In, Match, Not, Where
 from index_store.types import Kind, Vectors
+from mmsearch.composing import BACKGROUND, Blend, blend
 from mmsearch.errors import BadPicture, BadQuery
-from mmsearch.types import Encoder, Hit, Query
+from mmsearch.types import Encoder, Hit, Part, Query
 from mmsearch.uris import printable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Engine:
@@ -27,10 +33,11 @@ class Engine:
         self.collection, self.encoder = collection, encoder
 
     def search(self, query: Query) -> list[Hit]:
-        """Return up to `query.k` hits, best first.
+        """Return up to `query.k` hits, best first. Items that the query names by key are none.
 
         Raises:
-            BadQuery: neither text nor picture, both, or a picture that cannot be read.
+            BadQuery: nothing is asked for, a picture cannot be read, no item has that key, or
+                the parts cancel out.
             BadFilter: the filter cannot be understood.
         """
         return self.search_batch([query])[0]
@@ -39,38 +46,108 @@ class Engine:
         """Return the hits of each query. Neighbours that want the same share a pass over the
         vectors, and texts a call of the model. Raises as `search`."""
         for query in queries:
-            if (query.text is None) == (query.image is None):
-                raise BadQuery("a query is a text or a picture, one of the two")
-            if query.text is not None and not query.text.strip():
-                raise BadQuery("the query is empty")
-        texts = [q.text for q in queries if q.text is not None]
-        rows = iter(self.encoder.encode_texts(texts) if texts else ())
-        vectors = [self._picture(q)[0] if q.text is None else next(rows) for q in queries]
+            _check(query)
+        rows = self._encoded([part for query in queries for part in query.asked])
+        blends: list[Blend | None] = []
+        vectors: list[Vectors] = []
+        for query in queries:
+            own = np.stack([next(rows) for _ in query.asked])
+            blends.append(self._blend(query, own))
+            blended = blends[-1]
+            vectors.append(own[0] if blended is None else blended.vector)
         answers: list[list[Hit]] = []
         alike = itertools.groupby(range(len(queries)), lambda n: _scope(queries[n]))
-        for (k, kind, where), numbers in alike:
+        for (k, kind, where), group in alike:
+            numbers = list(group)
             block = np.stack([vectors[n] for n in numbers])
             found = self.collection.search(block, k, kind=kind, where=where)
-            answers += [ranked(matches) for matches in found]
+            for n, matches in zip(numbers, found, strict=True):
+                answers.append(self._ranked(matches, blends[n]))
         return answers
 
-    def _picture(self, query: Query) -> Vectors:
+    def _encoded(self, parts: Sequence[Part]) -> Iterator[Vectors]:
+        """Return the vector of each part, the texts' by one call of the model."""
+        texts = [p.text for p in parts if p.text is not None]
+        rows = iter(self.encoder.encode_texts(texts) if texts else ())
+        return iter([next(rows) if p.text is not None else self._other(p) for p in parts])
+
+    def _other(self, part: Part) -> Vectors:
+        if part.image is not None:
+            return self._picture(part.image)
+        try:
+            row: Vectors = self.collection.vectors([part.key or ""])[0]
+        except KeyError as error:
+            raise BadQuery(f"the collection has no item {printable(str(part.key))}") from error
+        return row
+
+    def _picture(self, image: Image | str) -> Vectors:
         from mmsearch.images import open_picture
 
-        image = query.image
         if isinstance(image, str | os.PathLike):
+            path = os.fspath(image)
             try:
-                image = open_picture(os.fspath(image), target=self.encoder.image_size).image
+                image = open_picture(path, target=self.encoder.image_size).image
             except BadPicture as error:
-                name = printable(os.fspath(query.image))  # type: ignore[arg-type]
-                raise BadQuery(f"cannot search by {name}: {error}") from error
-        assert image is not None  # search_batch has checked that it is a picture query
-        return self.encoder.encode_images(self.encoder.prepare(image)[None])
+                raise BadQuery(f"cannot search by {printable(path)}: {error}") from error
+        row: Vectors = self.encoder.encode_images(self.encoder.prepare(image)[None])[0]
+        return row
+
+    def _blend(self, query: Query, rows: Vectors) -> Blend | None:
+        """Return the query's parts as one vector; None if there is one, which stands as it is."""
+        parts = query.asked
+        if len(parts) == 1 and parts[0].weight > 0:
+            return None
+        sample = self.collection.sample(query.kind, BACKGROUND)
+        blended = blend(rows, [p.weight for p in parts], names_of(parts), sample)
+        if blended is None:
+            raise BadQuery("the parts of the query cancel out")
+        return blended
+
+    def _ranked(self, matches: Sequence[Match], blended: Blend | None) -> list[Hit]:
+        if blended is None or not matches:
+            return ranked(matches)
+        stored = self.collection.vectors([m.item.key for m in matches])
+        return [
+            Hit(rank, match.item, sum(parts.values()), parts)
+            for rank, (match, parts) in enumerate(
+                zip(matches, blended.explained(stored), strict=True), start=1
+            )
+        ]
+
+
+def names_of(parts: Sequence[Part]) -> list[str]:
+    """Return what `Hit.parts` calls each part; of several alike, "image", "image 2" ..."""
+    names: list[str] = []
+    for part in parts:
+        kind = "text" if part.text is not None else "image" if part.image is not None else "like"
+        name = part.name or ("not" if part.weight < 0 else kind)
+        count = sum(n == name or n.startswith(f"{name} ") for n in names)
+        names.append(f"{name} {count + 1}" if count else name)
+    return names
+
+
+def _check(query: Query) -> None:
+    """Raise BadQuery unless every part is one thing, with a weight."""
+    if query.text is not None and query.image is not None:
+        raise BadQuery("a query is a text or a picture, one of the two; the other is a part")
+    if not query.asked:
+        raise BadQuery("a query is a text or a picture, one of the two")
+    for part in query.asked:
+        if sum(v is not None for v in (part.text, part.image, part.key)) != 1:
+            raise BadQuery("a part of a query is a text, a picture or a key, one of the three")
+        if part.text is not None and not part.text.strip():
+            raise BadQuery("the query is empty")
+        if not math.isfinite(part.weight) or part.weight == 0:
+            raise BadQuery(f"a part cannot have the weight {part.weight:g}")
 
 
 def _scope(query: Query) -> tuple[int, Kind, Where | None]:
     """Return what queries must share to be searched in one pass over the vectors."""
-    return query.k, query.kind, query.where
+    where = query.where
+    if keys := tuple(p.key for p in query.asked if p.key is not None):
+        others = Not(In("key", keys))
+        where = others if where is None else AllOf(where, others)
+    return query.k, query.kind, where
 
 
 def neighbours(

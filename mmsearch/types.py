@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
@@ -84,10 +84,28 @@ Reader = Callable[[str], Iterator["Sample | Skipped"]]  # listing opens no pictu
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """What to look for: a text, or a picture (its path, or a decoded one); exactly one.
+class Part:
+    """One thing that a query asks for: a text, a picture, or a stored item by its key.
 
-    k: hits wanted. kind: what to find. where: filter over the stored metadata.
+    weight: how much it counts beside the others; below 0, what is like it is not wanted.
+    name: what `Hit.parts` calls it; default: text, image, like, not.
+    """
+
+    text: str | None = None
+    image: Image | str | None = None
+    key: str | None = None
+    weight: float = 1.0
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to look for: a text, or a picture (its path, or a decoded one); and more `parts`.
+
+    Without parts exactly one of text and image; with parts one or none, which counts as the
+    first part. k: hits wanted. kind: what to find. where: filter over the stored metadata.
+    weight: of text or image. min_score: hits below are no hits; "auto": what does not stand
+    out of the collection's background for this query.
     """
 
     text: str | None = None
@@ -95,11 +113,25 @@ class Query:
     k: int = 10
     kind: Kind = "image"
     where: Where | None = None
+    parts: tuple[Part, ...] = ()
+    weight: float = 1.0
+    min_score: float | Literal["auto"] | None = None
+
+    @property
+    def asked(self) -> tuple[Part, ...]:
+        """All parts, text or image the first of them."""
+        if self.text is None and self.image is None:
+            return self.parts
+        return (Part(self.text, self.image, weight=self.weight), *self.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer. rank starts at 1; score: higher is better; parts explain the score."""
+    """One answer. rank starts at 1; score: higher is better; parts explain the score.
+
+    Of a query of one part the score is the cosine. Of several it is their sum, each counted in
+    deviations from the collection's background (`mmsearch.composing`).
+    """
 
     rank: int
     item: Item
@@ -108,6 +140,6 @@ class Hit:
 
 
 __all__ = [
-    "Array", "Encoder", "Hit", "Item", "Kind", "MetaValue", "Picture", "Query", "Reader",
+    "Array", "Encoder", "Hit", "Item", "Kind", "MetaValue", "Part", "Picture", "Query", "Reader",
     "Sample", "Skipped", "Space", "Vectors",
 ]  # fmt: skip

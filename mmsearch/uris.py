@@ -102,6 +102,11 @@ def path_of(uri: str, *, windows: bool = _WINDOWS) -> str:
     return str(PureWindowsPath(path))
 
 
+def is_url(text: str) -> bool:
+    """Return whether a text is meant as the address of a picture: http or https."""
+    return text[:8].lower().startswith(("http://", "https://"))
+
+
 def stamp_of(stat: os.stat_result) -> str:
     """Return what differs when a file has been written to: its size and time."""
     return f"{stat.st_size}-{stat.st_mtime_ns}"

@@ -14,7 +14,7 @@ import click
 
 from mmsearch.cli.presence import marked, presence
 from mmsearch.sources import is_part
-from mmsearch.types import Hit, Item, Query
+from mmsearch.types import Hit, Item, Part, Query
 from mmsearch.uris import path_of, printable
 
 FORMATS = ("table", "json", "jsonl", "csv", "tsv", "paths")
@@ -48,7 +48,13 @@ def as_dict(hit: Hit, *, explain: bool = False) -> dict[str, Any]:
 
 def query_dict(query: Query) -> dict[str, Any]:
     image = query.image if isinstance(query.image, str) else None
-    return {"text": query.text, "image": image, "kind": query.kind, "k": query.k}
+    asked = {"text": query.text, "image": image, "kind": query.kind, "k": query.k}
+    return asked | ({"parts": [_part_dict(p) for p in query.parts]} if query.parts else {})
+
+
+def _part_dict(part: Part) -> dict[str, Any]:
+    image = part.image if isinstance(part.image, str) else None
+    return {"text": part.text, "image": image, "key": part.key, "weight": part.weight}
 
 
 def write_hits(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -115,6 +116,31 @@ def read_question(text: str, kind: Kind, *, parse: bool) -> tuple[str, Where | N
     left = "" if asked.text == text else f", looking for {printable(asked.text)!r}"
     note(f"{printable(asked.words)!r}: taken {asked.span}{left} (--no-parse: as words)")
     return asked.text, asked.span.where()
+
+
+def within_option(command: F) -> F:
+    """Add --within: see `within_filter`."""
+    return click.option(
+        "--within", type=click.Choice(["last"]),
+        help="Only the hits of the last search of this collection.",
+    )(command)  # fmt: skip
+
+
+def within_filter(within: str | None, store: Path, collection: str) -> Where | None:
+    """Return the filter that an item was a hit of the last search, or None if not asked for.
+
+    Raises:
+        UsageError: nothing was searched yet, or nothing found.
+    """
+    if within is None:
+        return None
+    from index_store import In
+    from mmsearch.cli.last import recall
+
+    keys = recall(store, collection)
+    if not keys:
+        raise click.UsageError("--within last: the last search of this collection found nothing")
+    return In("key", tuple(keys))
 
 
 def note_undated(collection: Collection, kind: Kind) -> None:

@@ -19,6 +19,19 @@ from mmsearch.cli.options import (
     threads_option,
     wants_daemon,
 )
+from mmsearch.cli.parts import (
+    CLIPBOARD,
+    STDIN,
+    Chosen,
+    described,
+    hit_parts,
+    one_query,
+    option_parts,
+    part_of,
+    part_options,
+    question_parts,
+    with_keys,
+)
 from mmsearch.cli.query_options import (
     both,
     build_condition,
@@ -26,15 +39,19 @@ from mmsearch.cli.query_options import (
     note_undated,
     order_options,
     read_question,
+    within_filter,
+    within_option,
 )
+from mmsearch.types import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from index_store import Where
     from index_store.types import Kind
     from mmsearch.ordering import Order
     from mmsearch.search import Engine
-    from mmsearch.types import Encoder, Hit
+    from mmsearch.types import Encoder, Hit, Query
 
 F = TypeVar("F", bound="Callable[..., Any]")
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".avif", ".tif", ".tiff")
@@ -55,9 +72,11 @@ def _result_options(command: F) -> F:
 
 
 @click.command("search", short_help="Find pictures or texts by a text or a picture.")
-@click.argument("query")
+@click.argument("query", required=False)
+@part_options
 @_result_options
 @condition_options
+@within_option
 @order_options
 @click.option("--format", "format_", default="table", show_default=True, help=FORMAT_HELP,
               type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths",
@@ -73,11 +92,13 @@ def _result_options(command: F) -> F:
 @daemon_option
 @store_options
 def search_command(
-    query: str, k: int, kind: Kind, model: str | None, format_: str, null: bool,
-    diverse: float | None, hybrid: float | None, as_text: bool, sort: Order, parse: bool,
-    delivery: Delivery, threads: int | None, store: Path, collection: str, **conditions: Any,
+    query: str | None, chosen: Chosen, k: int, kind: Kind, model: str | None, format_: str,
+    null: bool, diverse: float | None, hybrid: float | None, as_text: bool, within: str | None,
+    sort: Order, parse: bool, delivery: Delivery, threads: int | None, store: Path,
+    collection: str, **conditions: Any,
 ) -> int:  # fmt: skip
-    """Find pictures or texts by QUERY: words, or the path of a picture.
+    """Find pictures or texts by QUERY: words, a picture (its path or URL, - for standard input,
+    clipboard:), id:KEY for a stored one, or a sum of these: "horse + stripes - brown".
 
     \b
     mmsearch search "two dogs in the snow"
@@ -86,28 +107,49 @@ def search_command(
     mmsearch search "a boat" --path 'greece/*' --copy-to boats
     mmsearch search "a boat" --format html > boats.html
     mmsearch search "beach last summer" --near 37.97,23.73,50 --sort date
+    mmsearch search "a beach" --image sea.jpg --not people --explain
+    mmsearch search "a beach" --like 3 --unlike 1  hits of the last search
+    mmsearch search "a red boat" --within last
 
     Exits with 1 if there is no hit.
     """
     # Everything about the call is checked before a model is loaded.
     delivery.check(kind)
-    condition = build_condition(**conditions)
-    picture = not as_text and _is_file(query)
-    if not picture and not as_text and query.lower().endswith(PICTURE_ENDINGS):
-        note(f"there is no file {query!r}; searching for these words")
-    text, when = (None, None) if picture else read_question(query, kind, parse=parse)
+    condition = both(build_condition(**conditions), within_filter(within, store, collection))
+    parts, when = _asked_parts(query, chosen, kind, as_text=as_text, parse=parse)
+    picture = any(p.image is not None for p in parts)
     with _engine(store, collection, model, threads, picture=picture) as engine:
+        from mmsearch.cli.last import remember
         from mmsearch.ordering import in_order
-        from mmsearch.types import Query
 
-        asked = Query(
-            text=text, image=query if picture else None, k=k, kind=kind, where=both(condition, when)
-        )
+        parts = with_keys(parts, engine.collection, store)
+        parts += hit_parts(chosen, engine.collection, store)
+        asked = one_query(parts, k=k, kind=kind, where=both(condition, when))
         hits = in_order(found(engine, asked, diverse=diverse, hybrid=hybrid), sort)
         if when or conditions["since"] or conditions["until"]:
             note_undated(engine.collection, kind)
-        done = deliver(asked, hits, "paths" if null else format_, delivery, null=null)
+        remember(store, collection, hits)
+        format_ = "paths" if null else format_
+        done = deliver(asked, hits, format_, delivery, null=null)
     return (Exit.OK if done else Exit.SOME_FAILED) if hits else Exit.NO_HITS
+
+
+def _asked_parts(
+    query: str | None, chosen: Chosen, kind: Kind, *, as_text: bool, parse: bool
+) -> tuple[list[Part], Where | None]:
+    """Return what the call asks for, but for the last hits; and when it was taken."""
+    if query is None and not chosen:
+        raise click.UsageError("say what to look for: QUERY, --image, --like or --not")
+    parts = question_parts(query, as_text=as_text, sums=parse)
+    when = None
+    if len(parts) == 1 and (words := parts[0].text) is not None:
+        if not as_text and words.lower().endswith(PICTURE_ENDINGS):
+            note(f"there is no file {words!r}; searching for these words")
+        words, when = read_question(words, kind, parse=parse)
+        parts = [Part(words, weight=chosen.weights.get("text", 1.0))]
+    elif len(parts) > 1:
+        note("a sum: " + " ".join(map(described, parts)) + " (--no-parse: as words)")
+    return [*parts, *option_parts(chosen)], when
 
 
 @click.command("batch", short_help="Answer many queries with one load of the model.")
@@ -125,23 +167,24 @@ def batch_command(
 ) -> int:  # fmt: skip
     """Answer the queries of a file, or of standard input (-), one a line.
 
-    A line that is the path of an existing file is a picture query, as in `search`. Exits with
-    1 if a query has no hit.
+    A line that is the path of an existing file, a URL or id:KEY is such a query, as in `search`.
+    Exits with 1 if a query has no hit.
     """
     condition = build_condition(**conditions)
     with _engine(store, collection, model, threads, picture=True) as engine:
         from mmsearch.cli.output import write_batch
         from mmsearch.ordering import in_order
         from mmsearch.pipeline import batched
-        from mmsearch.types import Query
 
         missed = 0
 
         def asked(line: str) -> Query:
-            if _is_file(line):
-                return Query(image=line, k=k, kind=kind, where=condition)
+            part = Part(line) if line in (STDIN, CLIPBOARD) else part_of(line)
+            if part.text is None:
+                part = with_keys([part], engine.collection, store)[0]
+                return one_query([part], k=k, kind=kind, where=condition)
             text, when = read_question(line, kind, parse=parse)
-            return Query(text, k=k, kind=kind, where=both(condition, when))
+            return one_query([Part(text)], k=k, kind=kind, where=both(condition, when))
 
         def answers() -> Iterator[tuple[Query, list[Hit]]]:
             nonlocal missed
@@ -180,10 +223,3 @@ def _engine(
 
         with warm_encoder(resolve_model(spec), collection.space, load) as encoder:
             yield Engine(collection, encoder)
-
-
-def _is_file(query: str) -> bool:
-    try:
-        return Path(query).is_file()
-    except (OSError, ValueError):
-        return False  # too long for a path, or with a NUL
