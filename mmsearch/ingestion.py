@@ -26,8 +26,9 @@ from mmsearch.uris import is_text, path_of, printable, uri_of
 
 BATCH = 16  # pictures; more costs memory and gains nothing on a CPU
 LOOKUP = 512  # samples whose stamps are asked for at once
-# What a picture's pixels say; taken over for a copy, which is not decoded.
-FROM_PIXELS = ("width", "height", "format")
+# What a picture's pixels say, and what we said about them; taken over for a copy, which is not
+# decoded.
+FROM_PIXELS = ("width", "height", "format", "tags", "cluster")
 # More than this many of the pictures gone at once looks like a drive that is not there.
 BRAKE_COUNT, BRAKE_PART = 10, 0.2
 

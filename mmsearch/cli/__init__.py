@@ -25,6 +25,7 @@ COMMANDS = {
     "dupes": ("dupes", "Find pictures that are there more than once."),
     "cluster": ("cluster", "Put pictures into groups that look alike, and name them."),
     "ask": ("ask", "Ask a question about a picture or about hits."),
+    "tag": ("tag", "Tag pictures with the labels that fit them."),
     "reindex": ("reindex", "Embed a collection anew with another model."),
     "optimize": ("optimize", "Choose, measure and build the index that searches use."),
     "status": ("status", "Show what is stored."),

@@ -40,7 +40,8 @@ def condition_options(command: F) -> F:
     """Add --since, --until, --camera, --near and --tag beside --where and --path."""
     for option in (
         click.option("--tag", "tags", multiple=True, metavar="WORD",
-                     help="Only pictures with this keyword (several: with all of them)."),
+                     help="Only pictures with this keyword, or this tag of `tag` (several: with "
+                     "all of them)."),
         click.option("--near", callback=_place, metavar="LAT,LON,KM",
                      help="Only pictures taken within so many kilometres of a place."),
         click.option("--camera", "cameras", multiple=True, metavar="NAME",
@@ -91,7 +92,7 @@ def build_condition(
             raise click.UsageError(str(error)) from error
     if cameras:
         parts.append(AnyOf(*(Contains("camera", c) for c in cameras)))
-    return AllOf(*parts, *(Has("keywords", tag) for tag in tags))
+    return AllOf(*parts, *(AnyOf(Has("keywords", tag), Has("tags", tag)) for tag in tags))
 
 
 def both(a: Where | None, b: Where | None) -> Where | None:
@@ -141,6 +142,12 @@ def within_filter(within: str | None, store: Path, collection: str) -> Where | N
     if not keys:
         raise click.UsageError("--within last: the last search of this collection found nothing")
     return In("key", tuple(keys))
+
+
+def note_language(model: str, text: str | None) -> None:
+    """Say on stderr that the starter knows English only, where a question shows that it is not."""
+    if model == "starter" and text and any(c.isalpha() for c in text if not c.isascii()):
+        note("the model starter knows English only; `mmsearch models list` has others")
 
 
 def note_undated(collection: Collection, kind: Kind) -> None:

@@ -120,3 +120,16 @@ def test_captions_are_searched_with_all_their_words(mmsearch: Mmsearch, tmp_path
     mmsearch("index", tmp_path / "photos", "--model", "color")
     done = mmsearch("search", "red in 2019", "--kind", "text")
     assert (done.code, done.err) == (0, "")
+
+
+def test_a_question_that_is_not_english_is_told_to_the_user(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from mmsearch.cli.query_options import note_language
+
+    note_language("starter", "zwei Hunde im Gebüsch")
+    assert "starter knows English only" in capsys.readouterr().err
+    note_language("starter", "two dogs - in the snow…")
+    note_language("onnx:siglip", "Gebüsch")
+    note_language("starter", None)
+    assert capsys.readouterr().err == ""
