@@ -49,7 +49,8 @@ def search_hybrid(
     """Return up to `query.k` hits of a text, by vectors and words fused; best first.
 
     A hit's score is its fused one; its parts say how the two ways scored it, of those that
-    found it: "vector" a cosine, "lexical" BM25.
+    found it: "vector" a cosine (of a query of several parts: each part's), "lexical" BM25. Words
+    are looked for of `query.text` alone, and `query.min_score` is for vectors.
 
     Args:
         weight: of the words, 0 to 1.
@@ -69,7 +70,7 @@ def search_hybrid(
     items = {h.item.key: h.item for h in by_vector} | passing
     for hit in by_vector:
         _count(scores, hit.item.key, 1 - weight, hit.rank)
-        parts.setdefault(hit.item.key, {})["vector"] = hit.score
+        parts[hit.item.key] = dict(hit.parts)
     for rank, one in enumerate(by_word, start=1):
         _count(scores, one.key, weight, rank)
         parts.setdefault(one.key, {})["lexical"] = one.score

@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from mmsearch.cli.output import hit_path
 from mmsearch.thumbnails import data_uri
-from mmsearch.types import Hit, Query
+from mmsearch.types import Hit, Part, Query
 from mmsearch.uris import printable
 
 SIDE = 320  # pixels of a thumbnail's longer side
@@ -35,8 +35,7 @@ def gallery(query: Query, hits: Sequence[Hit]) -> str:
 
     Each links to its file on this machine; the thumbnails are inside the page.
     """
-    asked = query.text if query.text is not None else PurePath(str(query.image)).name
-    title = printable(str(asked))
+    title = " ".join(_asked(part, first=n == 0) for n, part in enumerate(query.asked))
     own = data_uri(query.image, SIDE) if isinstance(query.image, str) else ""
     picture = f'<img src="{own}" alt="">' if own else ""
     found = f"{len(hits):,} hit{'s' * (len(hits) != 1)}"
@@ -48,6 +47,13 @@ def gallery(query: Query, hits: Sequence[Hit]) -> str:
         f"<h1>{picture}{escape(title)}</h1><p class=small>{found}</p>"
         f"<div class=grid>{cards}</div></main></body></html>"
     )
+
+
+def _asked(part: Part, *, first: bool) -> str:
+    """Return what one part of a query asks for, with its sign."""
+    name = part.text if part.text is not None else PurePath(str(part.key or part.image)).name
+    sign = "- " if part.weight < 0 else "" if first else "+ "
+    return sign + printable(name)
 
 
 def _card(hit: Hit) -> str:

@@ -49,7 +49,7 @@ def found(
 
         wanted = replace(asked, k=asked.k * POOL)
     if hybrid is not None and asked.text is None:
-        note("a picture has no words: --hybrid changes nothing")
+        note("there are no words in the question: --hybrid changes nothing")
     if hybrid is None or asked.text is None:
         hits = engine.search(wanted)
     else:

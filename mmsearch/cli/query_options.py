@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,7 @@ from mmsearch.uris import printable
 if TYPE_CHECKING:
     from index_store import Collection, Where
     from index_store.types import Kind
+    from mmsearch.types import Part
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PERHAPS = re.compile(r"\d{4}|\b(?:last|this|past|ago|yesterday|today)\b", re.IGNORECASE)
@@ -144,9 +145,11 @@ def within_filter(within: str | None, store: Path, collection: str) -> Where | N
     return In("key", tuple(keys))
 
 
-def note_language(model: str, text: str | None) -> None:
-    """Say on stderr that the starter knows English only, where a question shows that it is not."""
-    if model == "starter" and text and any(c.isalpha() for c in text if not c.isascii()):
+def note_language(model: str, parts: Sequence[Part]) -> None:
+    """Say on stderr that the starter knows English only, where a question is not in it for sure:
+    it has letters beyond English."""
+    text = "".join(p.text or "" for p in parts)
+    if model == "starter" and any(c.isalpha() and not c.isascii() for c in text):
         note("the model starter knows English only; `mmsearch models list` has others")
 
 

@@ -36,6 +36,7 @@ from mmsearch.cli.query_options import (
     both,
     build_condition,
     condition_options,
+    note_language,
     note_undated,
     order_options,
     read_question,
@@ -122,6 +123,7 @@ def search_command(
         from mmsearch.cli.last import remember
         from mmsearch.ordering import in_order
 
+        note_language(model or engine.collection.model, parts)
         parts = with_keys(parts, engine.collection, store)
         parts += hit_parts(chosen, engine.collection, store)
         asked = one_query(parts, k=k, kind=kind, where=both(condition, when))

@@ -174,3 +174,8 @@ def test_no_preview_goes_into_a_pipe(indexed: Mmsearch, monkeypatch: pytest.Monk
     assert "\x1b" not in done.out
     assert "red.png" in done.out
     assert "no previews" in done.err
+
+
+def test_a_gallery_says_what_a_sum_asked_for(indexed: Mmsearch, photos: Path) -> None:
+    out = indexed("search", "red", "--not", "green", "--format", "html").out
+    assert "<h1>red - green</h1>" in out

@@ -126,10 +126,10 @@ def test_a_question_that_is_not_english_is_told_to_the_user(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from mmsearch.cli.query_options import note_language
+    from mmsearch.types import Part
 
-    note_language("starter", "zwei Hunde im Gebüsch")
+    note_language("starter", [Part("hund"), Part("im Gebüsch")])
     assert "starter knows English only" in capsys.readouterr().err
-    note_language("starter", "two dogs - in the snow…")
-    note_language("onnx:siglip", "Gebüsch")
-    note_language("starter", None)
+    note_language("starter", [Part("two dogs - in the snow…"), Part(image="Gebüsch.jpg")])
+    note_language("onnx:siglip", [Part("Gebüsch")])
     assert capsys.readouterr().err == ""
