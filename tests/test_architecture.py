@@ -14,6 +14,7 @@ FILES = sorted([*ROOT.glob("mmsearch/**/*.py"), *ROOT.glob("index_store/**/*.py"
 # Layers of mmsearch, highest first; a module imports only from lower ones, or its own.
 LAYERS: list[set[str]] = [
     {"cli", "web", "mcp", "__main__"},
+    {"dialogue"},
     {"repairing", "organise", "answering", "hybrid"},
     {"ingestion", "reindexing", "search", "evaluation", "train", "models", "moving", "transfer",
      "watching", "pruning", "planning", "daemon"},

@@ -63,6 +63,7 @@ _EXTRAS = {"torch": "torch", "transformers": "torch", "torchvision": "torch"}
 ANSWERERS: Registry[Answerer] = Registry(
     "answerer",
     {
+        "head": "mmsearch.answering.head:open_head",
         "vilt": "mmsearch.answering.vilt:open_vilt",
         "blip": "mmsearch.answering.blip:open_blip_answerer",
         "lxmert": "mmsearch.answering.lxmert:open_lxmert",
@@ -84,8 +85,9 @@ def load_answerer(spec: str, *, threads: int | None = None, device: str | None =
     """Return the answerer that `spec` names.
 
     Args:
-        spec: `vilt:DIR`, `blip:DIR`, `lxmert:DIR`, `vlm:DIR`, each also with a hub repository
-            ORG/REPO; or what a third party has registered.
+        spec: `head:DIR` (of `mmsearch train-answers`); `vilt:DIR`, `blip:DIR`, `lxmert:DIR`,
+            `vlm:DIR`, each also with a hub repository ORG/REPO; or what a third party has
+            registered.
         threads: CPU threads; None: the cores that this process may use.
         device: "cpu", "cuda", "cuda:1", "mps"; None: the best there is.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
               metavar="N", help="Hits to ask about.")  # fmt: skip
 @filter_options
 @click.option("--answerer", required=True, envvar="MMSEARCH_ANSWERER", metavar="SPEC",
-              help="vilt:DIR, blip:DIR, lxmert:DIR or vlm:DIR.")  # fmt: skip
+              help="head:DIR, vilt:DIR, blip:DIR, lxmert:DIR or vlm:DIR.")  # fmt: skip
 @click.option("--answers", type=click.IntRange(1, 100), default=1, show_default=True, metavar="N",
               help="Answers of each picture.")  # fmt: skip
 @click.option("--regions", type=click.Path(path_type=Path), metavar="PATH",

@@ -81,7 +81,7 @@ def eval_command(
     # Everything about the call is checked before a model is loaded.
     _check_call(data, compare, html, options)
     where = build_filter(options["where"], options["paths"])
-    with _Progress(quiet) as bar:
+    with Progress(quiet) as bar:
         common = {name: options[name] for name in ("resamples", "seed")}
         common["progress"] = bar.show
         if data is None:
@@ -205,7 +205,7 @@ def _say_skipped(skipped: Sequence[Skipped]) -> int:
     return Exit.SOME_FAILED if skipped else Exit.OK
 
 
-class _Progress:
+class Progress:
     """One bar on stderr for each part of the work; silent where stderr is no terminal."""
 
     def __init__(self, quiet: bool) -> None:
@@ -213,7 +213,7 @@ class _Progress:
         self._bar: tqdm[Any] | None = None
         self._what = ""
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,1 @@
+"""A dialogue over a collection: a language model plans, and calls read-only tools."""
