@@ -5,11 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path, PurePath, PureWindowsPath
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 _WINDOWS = os.name == "nt"
+# Where a file is found by its name in any case, and in any form of its accents.
+FOLDS_NAMES = sys.platform in {"win32", "darwin"}
 _HASH_BLOCK = 1 << 20  # bytes
+_NAME_BYTES = 255  # of UTF-8 (Linux), or of UTF-16 units, which are no more (Windows, macOS)
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³])(\.|$)", re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 # Escaped although they are no control characters: line separators, direction overrides and
@@ -107,6 +115,53 @@ def is_url(text: str) -> bool:
     return text[:8].lower().startswith(("http://", "https://"))
 
 
+def file_name(name: str, *, windows: bool = _WINDOWS) -> str:
+    """Return a name that a new file can have, as near to `name` as possible.
+
+    "/" and NUL become "_", and what is too long is cut before its suffix. For Windows so do the
+    other characters that no name there can have (a colon would write into a hidden stream),
+    trailing dots and spaces go, and devices (CON, LPT1) get a "_".
+    """
+    name = _FORBIDDEN.sub("_", name) if windows else re.sub(r"[/\x00]", "_", name)
+    if windows:
+        name = name.rstrip(". ")
+        name = f"_{name}" if _DEVICES.match(name) else name
+    name = "_" if name in {"", ".", ".."} else name
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - keeps ".name" whole
+    suffix = suffix if len(os.fsencode(suffix)) < 20 else ""
+    stem = name[: len(name) - len(suffix)]
+    while len(os.fsencode(stem + suffix)) > _NAME_BYTES:
+        stem = stem[:-1]
+    return stem + suffix
+
+
+def as_on_disk(path: str, listed: Callable[[str], list[str]] = os.listdir) -> str:
+    """Return an absolute path with the names that its folders and file have on the disk.
+
+    For systems where "photos" opens "Photos": one file is to have one key. What cannot be listed
+    or is not there stays as it was given.
+
+    Args:
+        listed: gives the names in a folder.
+    """
+    pure = PureWindowsPath(path) if _WINDOWS else Path(path)
+    done = pure.anchor
+    for name in pure.parts[1:]:
+        try:
+            names = listed(done)
+        except OSError:
+            names = []
+        if name not in names:
+            wanted = _folded(name)
+            name = next((n for n in names if _folded(n) == wanted), name)
+        done = os.path.join(done, name)  # noqa: PTH118
+    return done or path
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def stamp_of(stat: os.stat_result) -> str:
     """Return what differs when a file has been written to: its size and time."""
     return f"{stat.st_size}-{stat.st_mtime_ns}"
@@ -127,9 +182,16 @@ def content_hash(path: str | PurePath) -> str:
 
 def _posix(path: str | PurePath) -> str:
     if isinstance(path, PureWindowsPath) and not _WINDOWS:
-        return path.as_posix()  # not of this machine: taken as it stands
+        return _short(path.as_posix())  # not of this machine: taken as it stands
     # Not Path.resolve(): it asks the disk about every component, for every file of a listing.
     absolute = os.path.abspath(path).replace(os.sep, "/")  # noqa: PTH100
     if absolute.startswith("//") and not _WINDOWS:
         return absolute[1:]  # normpath keeps two leading slashes; to Linux they are one
-    return absolute
+    return _short(absolute) if _WINDOWS else absolute
+
+
+def _short(path: str) -> str:
+    """Return a Windows path without the mark of a long one, which opens the same file."""
+    if path[:8].upper() == "//?/UNC/":
+        return "//" + path[8:]
+    return path[4:] if path.startswith("//?/") else path

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -162,8 +163,7 @@ def _put(hit: Hit, folder: Path, link: bool) -> None:
         raise ValueError(str(error)) from error
     if isinstance(source, bytes) and link:
         raise ValueError("it is inside another file; --copy-to takes it out")
-    # Of a part of a tar or table the key ends with its name there.
-    name = Path(source).name if isinstance(source, str) else Path(hit.item.key).name
+    name, source = _named(hit, source)
     stem, suffix = os.path.splitext(name)  # noqa: PTH122 - keeps ".name" whole
     for number in range(1, 100_000):
         target = folder / (name if number == 1 else f"{stem}-{number}{suffix}")
@@ -174,6 +174,23 @@ def _put(hit: Hit, folder: Path, link: bool) -> None:
                 return
             continue
         return
+
+
+def _named(hit: Hit, source: str | bytes) -> tuple[str, str | bytes]:
+    """Return the name that a picture gets, and what to write: of a page or frame, a PNG."""
+    from mmsearch.uris import file_name
+
+    if isinstance(source, str):
+        return file_name(Path(source).name), source
+    mark = hit.item.key.partition("#")[2]
+    if not source.startswith(b"P6"):  # a member of a tar or zip, or a cell
+        return file_name(Path(mark if "." in mark else hit.item.key).name), source
+    from PIL import Image
+
+    file = BytesIO()
+    with Image.open(BytesIO(source)) as image:
+        image.save(file, "PNG")
+    return file_name(f"{hit.item.meta.get('name', 'picture')} {mark}.png"), file.getvalue()
 
 
 def _make(source: str | bytes, target: Path, link: bool) -> None:

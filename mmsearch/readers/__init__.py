@@ -18,7 +18,7 @@ from mmsearch.readers.folder import read_folder
 from mmsearch.readers.formats import is_junk, is_picture, refusal, suffix_of
 from mmsearch.readers.parquet import read_parquet
 from mmsearch.readers.paths import read_path_file, read_paths
-from mmsearch.readers.samples import picture_beside_captions, real_path, reason_of
+from mmsearch.readers.samples import picture_beside_captions, real_folder, real_path, reason_of
 from mmsearch.readers.table import read_table
 from mmsearch.types import Sample, Skipped
 from mmsearch.uris import key_of, printable
@@ -106,7 +106,7 @@ def roots(source: str) -> list[str]:
         return []
     status = _stat(source)
     folders = [source] if status is not None else _matches(source)
-    found = [os.path.realpath(f) for f in folders if Path(f).is_dir() and "**" not in source]
+    found = [real_folder(f) for f in folders if Path(f).is_dir() and "**" not in source]
     found += [real_path(f) for f in folders if is_only_container(f) and Path(f).is_file()]
     return [key_of(f) for f in found]
 

@@ -19,7 +19,7 @@ from mmsearch.readers.containers import found_inside, kind_of
 from mmsearch.readers.formats import RAW, REFUSED, is_junk, is_picture, suffix_of
 from mmsearch.readers.ignore import IGNORE_FILE, BadPattern, Rules, rules_of
 from mmsearch.readers.inside import raw_sample
-from mmsearch.readers.samples import picture, reason_of
+from mmsearch.readers.samples import picture, real_folder, reason_of
 from mmsearch.readers.table import NoColumns, Row, rows_by_picture, spelling
 from mmsearch.types import Sample, Skipped
 from mmsearch.uris import key_of, stamp_of, uri_of
@@ -87,7 +87,7 @@ def read_folder(
         BadPattern: one of `exclude` is no pattern. In a file it is yielded as Skipped.
         MissingExtra: the library for one of `inside` is not installed.
     """
-    root = os.path.realpath(folder)
+    root = real_folder(folder)
     rules = rules_of(root, exclude)
     rows, trouble = _table(root)
     if trouble is not None:

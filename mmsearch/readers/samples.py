@@ -14,6 +14,7 @@ import stat as modes
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from mmsearch.errors import BadSource, NoSplits
@@ -22,7 +23,17 @@ from mmsearch.readers.captions import captions_beside
 from mmsearch.readers.formats import RAW, refusal, suffix_of
 from mmsearch.readers.sidecars import sidecar_of, sidecar_stamp
 from mmsearch.types import Item, MetaValue, Sample, Skipped
-from mmsearch.uris import clean, is_text, key_of, path_of, printable, stamp_of, uri_of
+from mmsearch.uris import (
+    FOLDS_NAMES,
+    as_on_disk,
+    clean,
+    is_text,
+    key_of,
+    path_of,
+    printable,
+    stamp_of,
+    uri_of,
+)
 
 # What the file itself says; a table's columns of the same name are left out.
 RESERVED = frozenset({"name", "folder", "bytes", "mtime", "width", "height", "format"})
@@ -224,7 +235,24 @@ def real_path(path: str) -> str:
     So a picture has one key, whether it was named itself, listed, or found by a walk.
     """
     parent, name = os.path.split(path)
-    return os.path.join(os.path.realpath(parent), name)
+    real = os.path.join(os.path.realpath(parent), name)
+    return as_on_disk(real, names_in) if FOLDS_NAMES else real
+
+
+def real_folder(path: str) -> str:
+    """Return the absolute path of a folder, links resolved, each name as it is on the disk."""
+    real = os.path.realpath(path)
+    return as_on_disk(real, names_in) if FOLDS_NAMES else real
+
+
+@lru_cache(maxsize=256)
+def names_in(folder: str) -> list[str]:
+    """Return the names in a folder, as they were when it was first asked for.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    return os.listdir(folder)  # noqa: PTH208
 
 
 def scalars(
@@ -272,9 +300,9 @@ def reason_of(error: Exception) -> str:
 def _spellings(name: str) -> Iterator[str]:
     """Yield a name as written, then as other systems write it: macOS NFD, Windows backslash."""
     yield name
-    others = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
-    if "\\" in name:
-        others.append(name.replace("\\", "/"))
+    slashed = [name, name.replace("\\", "/")]
+    forms = (None, "NFC", "NFD")
+    others = [unicodedata.normalize(f, n) if f else n for n in slashed for f in forms]
     yield from (o for o in dict.fromkeys(others) if o != name)
 
 

@@ -31,7 +31,8 @@ class Watch:
     def __init__(self, folder: Path, store: Path, *options: str) -> None:
         self.store, self.log = store, store.with_name("watch.log")
         command = [sys.executable, "-m", "mmsearch", "index", str(folder), "--watch",
-                   "--model", "color", "--settle", "0.3", "--store", str(store),
+                   *(() if "--model" in options else ("--model", "color")), "--settle", "0.3",
+                   "--store", str(store),
                    *options]  # fmt: skip
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
