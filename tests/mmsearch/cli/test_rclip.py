@@ -162,3 +162,19 @@ def test_scores_and_paths_alone(found: Found, mmsearch: Mmsearch) -> None:
     hits = json.loads(mmsearch("search", "a cat", "-n", "2", "--format", "json").out)["hits"]
     assert [Path(h["path"]).name for h in hits] == [Path(p).name for p in best]
     assert hits[0]["score"] > hits[1]["score"]
+
+
+def test_add_and_subtract_queries(found: Found) -> None:
+    both = found("a cat + a cup of coffee", "-n", "2")
+    assert set(both) == {"cats/chelsea.jpg", "coffee.jpg"}
+    assert found("a cat + a cup of coffee - a cat")[0] == "coffee.jpg"
+    less = ("--not", "a cup of coffee", "--weight", "not=1")
+    assert found("a cat + a cup of coffee", *less)[0] == "cats/chelsea.jpg"
+
+
+def test_combine_text_and_image_queries_with_weights(found: Found, album: Path) -> None:
+    cup = album / "coffee.jpg"
+    cat = ["--image", str(album / "cats" / "chelsea.jpg")]
+    assert found("a cup of coffee", *cat, "--weight", "image=3")[0] == "cats/chelsea.jpg"
+    assert found("a cup of coffee", *cat, "--weight", "text=9")[0] == "coffee.jpg"
+    assert found(cup, "--not", "a cup of coffee", "--weight", "not=3")[0] != "coffee.jpg"
