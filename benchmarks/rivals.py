@@ -12,29 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from index_store.scan import decode
+
 Ask = Callable[[np.ndarray], list[int]]
 Found = Iterator[tuple[dict[str, Any], Ask]]
 K = 10
 CHUNK = 65_536
+_BUILT: dict[tuple[int, int], tuple[Any, float]] = {}
 
 
 def faiss(rows: np.ndarray, _folder: Path) -> Found:
     """Fast-scan PQ of both widths, re-scored by a float16 flat index (IndexRefine)."""
     import faiss as f
 
-    f.omp_set_num_threads(1)
-    n, dim = rows.shape
-    exact = f.IndexScalarQuantizer(dim, f.ScalarQuantizer.QT_fp16, f.METRIC_INNER_PRODUCT)
-    exact.train(rows[:1].astype(np.float32))
-    for start in range(0, n, CHUNK):
-        exact.add(rows[start : start + CHUNK].astype(np.float32))
-    for subs in (dim // 2, dim // 4):
-        start_s = time.perf_counter()
-        base = f.IndexPQFastScan(dim, subs, 4, f.METRIC_INNER_PRODUCT)
-        base.train(rows[:: max(n // 32_768, 1)].astype(np.float32))
-        for start in range(0, n, CHUNK):
-            base.add(rows[start : start + CHUNK].astype(np.float32))
-        build_s = round(time.perf_counter() - start_s, 1)
+    exact = _exact(rows)
+    for subs in (rows.shape[1] // 2, rows.shape[1] // 4):
+        base, build_s = _fast_scan(rows, subs)
         index = f.IndexRefine(base, exact)
         for candidates in (128, 256, 1_024):
             params = f.IndexRefineSearchParameters(k_factor=candidates / K)
@@ -45,6 +38,50 @@ def faiss(rows: np.ndarray, _folder: Path) -> Found:
 
             yield {"setting": f"PQ{subs}x4fs + fp16, {candidates} candidates",
                    "build_s": build_s, "bytes_per_vector": subs / 2}, ask  # fmt: skip
+
+
+def post_filter(rows: np.ndarray) -> Callable[[np.ndarray, np.ndarray], list[int]]:
+    """Return a lean filter after the search: raw faiss names so many more candidates that some
+    64 pass a mask, and these are re-scored; four times as many while fewer than K pass."""
+    base, _ = _fast_scan(rows, rows.shape[1] // 2)
+
+    def ask(query: np.ndarray, keep: np.ndarray) -> list[int]:
+        fetch = min(max(256, int(64 * len(keep) / np.count_nonzero(keep))), len(keep))
+        while True:
+            named = base.search(query[None], fetch)[1][0]
+            named = named[keep[named]]
+            if len(named) >= K or fetch == len(keep):
+                order = np.argsort(-(decode(rows[named]) @ query))[:K]
+                found: list[int] = named[order].tolist()
+                return found
+            fetch = min(4 * fetch, len(keep))
+
+    return ask
+
+
+def _exact(rows: np.ndarray) -> Any:
+    import faiss as f
+
+    dim, fp16 = rows.shape[1], f.ScalarQuantizer.QT_fp16
+    exact = f.IndexScalarQuantizer(dim, fp16, f.METRIC_INNER_PRODUCT)
+    for start in range(0, len(rows), CHUNK):
+        exact.add(rows[start : start + CHUNK].astype(np.float32))
+    return exact
+
+
+def _fast_scan(rows: np.ndarray, subs: int) -> tuple[Any, float]:
+    """Return 4-bit fast-scan PQ over the rows and the seconds it took; built once."""
+    import faiss as f
+
+    f.omp_set_num_threads(1)
+    if (id(rows), subs) not in _BUILT:
+        start_s, n = time.perf_counter(), len(rows)
+        base = f.IndexPQFastScan(rows.shape[1], subs, 4, f.METRIC_INNER_PRODUCT)
+        base.train(rows[:: max(n // 32_768, 1)].astype(np.float32))
+        for start in range(0, n, CHUNK):
+            base.add(rows[start : start + CHUNK].astype(np.float32))
+        _BUILT[id(rows), subs] = base, round(time.perf_counter() - start_s, 1)
+    return _BUILT[id(rows), subs]
 
 
 def scann(rows: np.ndarray, _folder: Path) -> Found:
