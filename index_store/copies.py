@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from index_store.db import META, SNAPSHOTS, read_connection
+from index_store.db import META, SNAPSHOTS, read_connection, unfinished
 from index_store.disk import make_folder, sync_data, sync_folder, write_error
 from index_store.errors import StoreCorrupt, StoreError, TargetExists
 from index_store.segment import Segment
@@ -54,7 +54,9 @@ def restore(
     """Make the snapshot (or store) `source` a store in `target`, every checksum compared.
 
     Args:
-        replace: if there is a store in `target`, move it aside first.
+        replace: if there is a store in `target`, move it aside first. Killed between that and
+            the new one's coming, there is none, and opening it raises RestoreCutShort; called
+            again it is put right.
         progress: called with the bytes of each file that is there.
 
     Returns:
@@ -67,10 +69,12 @@ def restore(
         StoreFull, WriteFailed, StoreReadOnly: `target` could not be written.
     """
     source, target = Path(source), Path(target)
-    aside = None
+    aside, left = None, [] if target.exists() else unfinished(target)
     if replace and _is_taken(target):
-        aside = target.with_name(f"{target.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
+        aside = _aside(target)
     _copy(source, target, links=False, mark=None, full=True, progress=progress, aside=aside)
+    for part in left:  # of a restore that was killed; it would look as if this one was, too
+        shutil.rmtree(part, ignore_errors=True)
     return aside
 
 
@@ -98,6 +102,15 @@ def _copy(
         raise
 
 
+def _aside(target: Path) -> Path:
+    """Return a name beside the target that nothing has."""
+    name = f"{target.name}.before-{time.strftime('%Y%m%d-%H%M%S')}"
+    aside, n = target.with_name(name), 2
+    while aside.exists():
+        aside, n = target.with_name(f"{name}-{n}"), n + 1
+    return aside
+
+
 def _put_in_place(part: Path, target: Path, aside: Path | None) -> None:
     if aside is not None:
         lock = take_lock(target)
@@ -105,7 +118,14 @@ def _put_in_place(part: Path, target: Path, aside: Path | None) -> None:
         target.rename(aside)
     elif target.exists():
         target.rmdir()  # empty: it was looked at
-    part.rename(target)
+    try:
+        # Else a power cut could leave the new store in the old one's place, and no old one.
+        sync_folder(target.parent)
+        part.rename(target)
+    except BaseException:
+        if aside is not None and not target.exists():
+            aside.rename(target)
+        raise
     sync_folder(target.parent)
 
 

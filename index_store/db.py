@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +11,13 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from index_store.errors import StoreCorrupt, StoreError, StoreNotFound, StoreTooNew
+from index_store.errors import (
+    RestoreCutShort,
+    StoreCorrupt,
+    StoreError,
+    StoreNotFound,
+    StoreTooNew,
+)
 from index_store.geo import great_circle_km
 
 if TYPE_CHECKING:
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 META = "meta.db"
+MENDED = f"{META}.mended"  # a whole new database, which a repair is about to put in META's place
 BUSY_TIMEOUT_S = 10.0
 SNAPSHOTS = 5  # taken before a file that vanished is called damage
 
@@ -74,12 +82,16 @@ def read_connection(store: Path) -> sqlite3.Connection:
 
     Raises:
         StoreNotFound: there is no store in that folder.
+        RestoreCutShort: there would be one if a restore had not been killed.
         StoreTooNew: a newer version wrote it.
-        StoreCorrupt: it is no SQLite file, or its tables are missing.
+        StoreCorrupt: it is no SQLite file, its tables are missing, or a repair was cut short.
     """
     path = store / META
     if not path.is_file():
-        raise StoreNotFound(store)
+        raise not_found(store)
+    if (store / MENDED).exists():
+        # The log of the old database may be gone already.
+        raise StoreCorrupt(path, "a repair was cut short; run it again: mmsearch repair")
     if (store / f"{META}-journal").exists() and not any(store.glob("vec/*.vec")):
         # Only while the file is made does it have such a journal: the power failed before the
         # first commit. A reader cannot roll it back; the next writer does.
@@ -95,6 +107,19 @@ def read_connection(store: Path) -> sqlite3.Connection:
         return _checked(store, _connect(f"{uri}?mode=ro&immutable=1"))
     except sqlite3.OperationalError as error:
         raise StoreCorrupt(path, f"cannot be read ({error})") from error
+
+
+def not_found(store: Path) -> StoreNotFound:
+    """Return the error that says why there is no store."""
+    asides = sorted(store.parent.glob(f"{glob.escape(store.name)}.before-*"))
+    if asides and not store.exists() and unfinished(store):
+        return RestoreCutShort(store, asides[-1])
+    return StoreNotFound(store)
+
+
+def unfinished(store: Path) -> list[Path]:
+    """Return the folders of copies to this place that were begun and not ended."""
+    return sorted(store.parent.glob(f"{glob.escape(store.name)}.{'[0-9a-f]' * 8}.part"))
 
 
 def _connect(uri: str) -> sqlite3.Connection:

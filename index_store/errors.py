@@ -21,6 +21,18 @@ class StoreNotFound(StoreError):
         self.path = path
 
 
+class RestoreCutShort(StoreNotFound):
+    """A restore was killed after it had moved the old store aside, before the new one came."""
+
+    def __init__(self, path: Path, aside: Path) -> None:
+        StoreError.__init__(
+            self,
+            f"a restore of {path} was cut short; run it again (mmsearch restore SRC --store "
+            f"{path}), or move the store that was there back from {aside}",
+        )
+        self.path, self.aside = path, aside
+
+
 class CollectionNotFound(StoreError):
     """The store has no collection of that name."""
 

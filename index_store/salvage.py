@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 
 from index_store import digest, rows, schema, verify
-from index_store.db import META, read_connection
+from index_store.db import MENDED, META, read_connection
 from index_store.disk import sync_data, sync_folder, write_error
 from index_store.errors import StoreCorrupt, StoreError
 from index_store.segment import HEADER_BYTES, header_fields
@@ -57,6 +57,12 @@ def salvage(store: Path, aside: Path, lose: Lose) -> None:
     Raises:
         StoreCorrupt: the list of collections cannot be read. Nothing is changed.
     """
+    if (store / MENDED).exists():  # killed last time, when only the exchange was left to do
+        try:
+            _exchange(store, aside)
+        except OSError as error:
+            raise write_error(store, error) from error
+        return
     old = sqlite3.connect(store / META, isolation_level=None)
     old.text_factory = lambda data: data.decode("utf8", "surrogateescape")
     try:
@@ -82,7 +88,9 @@ def salvage(store: Path, aside: Path, lose: Lose) -> None:
     try:
         new.unlink(missing_ok=True)
         _write(new, store, collections, tables, lose)
-        _exchange(store, new, aside)
+        new.replace(store / MENDED)
+        sync_folder(store)
+        _exchange(store, aside)
     except (OSError, DBAPIError) as error:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         raise write_error(store, cause) from error
@@ -241,8 +249,12 @@ def _needs(items: list[Row], owner: int, kind: str, low: int, high: int) -> bool
     )  # fmt: skip
 
 
-def _exchange(store: Path, new: Path, aside: Path) -> None:
-    """Give the old database a name aside, then its place to the new one."""
+def _exchange(store: Path, aside: Path) -> None:
+    """Give the old database a name aside, then its place to the new one.
+
+    From the moment that its log is gone the old one is no longer whole, so until the end the new
+    one's name keeps everybody out of the store.
+    """
     if not aside.exists():
         os.link(store / META, aside)
     for end in ("-wal", "-shm"):
@@ -253,5 +265,5 @@ def _exchange(store: Path, new: Path, aside: Path) -> None:
         log.unlink(missing_ok=True)
     sync_folder(aside.parent)
     sync_folder(store)
-    new.replace(store / META)
+    (store / MENDED).replace(store / META)
     sync_folder(store)

@@ -15,11 +15,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from index_store.collection import Collection
-from index_store.db import META, ReadPool, read_connection, writer_engine
+from index_store.db import META, ReadPool, not_found, read_connection, writer_engine
 from index_store.disk import make_folder, network_file_system, sync_folder, write_error
 from index_store.errors import (
     CollectionExists,
     CollectionNotFound,
+    RestoreCutShort,
     StoreCorrupt,
     StoreLocked,
     StoreNotFound,
@@ -66,6 +67,7 @@ class Store:
 
         Raises:
             StoreNotFound: no store there, and not to be created.
+            RestoreCutShort: none there, since a restore was killed; not created either.
             StoreLocked: another process writes to it.
             StoreReadOnly: the folder cannot be written, or is on a network file system.
             StoreTooNew: a newer version wrote it.
@@ -76,8 +78,10 @@ class Store:
         if readonly:
             read_connection(path).close()
             return cls(path)
-        if not create and not (path / META).is_file():
-            raise StoreNotFound(path)
+        if not (path / META).is_file():
+            missing = not_found(path)
+            if not create or isinstance(missing, RestoreCutShort):
+                raise missing
         lock = take_lock(path)
         try:
             if (path / META).exists():

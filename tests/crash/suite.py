@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.crash import day, disks, flips, kills, powerloss, readers
+from tests.crash import day, disks, flips, kills, powerloss, readers, tools
 from tests.crash.shim import Zygote, why_not
 
 # What: (each CI run, long)
 FIGURES = {
     "kills": (150, 5_000),
     "each": (2, 0),  # of every named point; 0: all
+    "operations": (10, 1_000),  # of repair, restore and export
     "rows": (100_000, 100_000),
     "seeds": (4, 50),
     "states": (300, 1_000),
@@ -45,6 +46,11 @@ def parts(work: Path, figures: dict[str, int]) -> list[Callable[[Zygote], list[L
     def named_kills(zygote: Zygote) -> list[Line]:
         t = kills.named_kills(zygote, work, each=figures["each"] or None)
         return [("kill -9 at named points", f"{len(t.points)} points, {t.kills} kills, "
+                 f"{_bad(t.faults)}", not t.faults)]  # fmt: skip
+
+    def killed_tools(zygote: Zygote) -> list[Line]:
+        t = tools.killed(zygote, work, each=figures["operations"])
+        return [("kill -9 of repair, restore, export", f"{sum(t.kills.values())} kills, "
                  f"{_bad(t.faults)}", not t.faults)]  # fmt: skip
 
     def reopening(zygote: Zygote) -> list[Line]:
@@ -88,7 +94,8 @@ def parts(work: Path, figures: dict[str, int]) -> list[Callable[[Zygote], list[L
         return [("24 h in fast motion", f"{t.rounds} rounds, {t.kills} kills, "
                  f"{sum(t.steps.values())} steps, {_bad(t.faults)}", not t.faults)]  # fmt: skip
 
-    return [random_kills, named_kills, reopening, power, sabotage, bad_disks, damage, beside, days]
+    return [random_kills, named_kills, killed_tools, reopening, power, sabotage, bad_disks, damage,
+            beside, days]  # fmt: skip
 
 
 def _bad(faults: list[str]) -> str:

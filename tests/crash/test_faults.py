@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash import day, disks, flips, kills, powerloss, readers
+from tests.crash import day, disks, flips, kills, powerloss, readers, tools
 from tests.crash.shim import Zygote, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can be")
@@ -53,6 +53,24 @@ def test_kills_at_every_named_point_lose_nothing(zygote: Zygote, tmp_path: Path)
         "after unlink vectors",
     }
     assert named <= set(tally.points)
+
+
+def test_a_killed_replacement_leaves_one_of_the_stores_or_says_how_to_mend_it(
+    zygote: Zygote, tmp_path: Path
+) -> None:
+    tally = tools.killed(zygote, tmp_path, each=1, tools=["replace"])
+    assert tally.faults == []
+    assert tally.cut == 2  # after the first rename and before the second
+
+
+@pytest.mark.slow
+def test_a_killed_repair_restore_or_export_can_be_called_again(
+    zygote: Zygote, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow")
+    tally = tools.killed(zygote, tmp_path, each=5)
+    assert tally.faults == []
+    assert set(tally.kills) == set(tools.TOOLS)
 
 
 def test_bad_disks_are_reported_and_lose_nothing(zygote: Zygote, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from index_store import Store, StoreError, db
 from index_store.errors import StoreCorrupt, StoreFull, StoreReadOnly, WriteFailed
 from tests.crash import life as lives
-from tests.crash import shim
+from tests.crash import shim, tools
 
 REFUSED = (StoreFull, WriteFailed, StoreReadOnly)
 
@@ -29,6 +29,10 @@ def run(case: dict[str, Any], library: ctypes.CDLL, answers: int) -> None:
     if case.get("synchronous"):
         _weaken(case["synchronous"])
     shim.arm(library, case)
+    if "tool" in case:
+        tools.do(case["tool"], Path(case["folder"]))
+        acknowledge(1)
+        return
     life = life_of(case)
     path, steps = Path(case["store"]), case["steps"]
     if "fail" in case or "quota" in case or "limit" in case:

@@ -10,7 +10,13 @@ import pytest
 
 from index_store import Collection, Failure, Item, Store, copies
 from index_store.copies import restore, snapshot
-from index_store.errors import StoreCorrupt, StoreNotFound, StoreReadOnly, TargetExists
+from index_store.errors import (
+    RestoreCutShort,
+    StoreCorrupt,
+    StoreNotFound,
+    StoreReadOnly,
+    TargetExists,
+)
 from index_store.repair import repair
 from tests.index_store.conftest import SPACE, pictures, unit_rows
 
@@ -84,6 +90,26 @@ def test_restoring_moves_the_store_aside_only_when_told_to(tmp_path: Path) -> No
     assert aside is not None
     assert contents(aside) == after
     assert contents(tmp_path / "s") == contents(tmp_path / "snap")
+
+
+def test_a_replacement_that_was_cut_short_is_told_and_put_right(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s", create=True) as store:
+        filled(store)
+        snapshot(store.path, tmp_path / "snap")
+    (tmp_path / "s").rename(tmp_path / "s.before-20240102-030405")
+    (tmp_path / "s.0123abcd.part").mkdir()
+    for options in ({"readonly": True}, {"create": True}, {}):
+        with pytest.raises(RestoreCutShort, match=r"mmsearch restore SRC .*030405"):
+            Store.open(tmp_path / "s", **options)
+    assert restore(tmp_path / "snap", tmp_path / "s", replace=True) is None
+    assert contents(tmp_path / "s") == contents(tmp_path / "s.before-20240102-030405")
+    assert not (tmp_path / "s.0123abcd.part").exists()
+
+
+def test_a_store_can_be_made_beside_one_that_was_replaced_long_ago(tmp_path: Path) -> None:
+    (tmp_path / "s.before-20240102-030405").mkdir()
+    with Store.open(tmp_path / "s", create=True) as store:
+        assert store.collections() == []
 
 
 def test_a_damaged_snapshot_is_not_restored(store: Store, tmp_path: Path) -> None:

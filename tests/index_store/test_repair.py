@@ -169,3 +169,17 @@ def test_a_damaged_index_is_forgotten(tmp_path: Path) -> None:
     assert len(repair(path).problems) == 1
     assert not file.exists()
     assert len(state(path)[0]) == 700
+
+
+def test_a_repair_that_was_cut_short_keeps_everybody_out_and_goes_on(path: Path) -> None:
+    """Between the end of the old database's log and the new one's coming."""
+    before = state(path)
+    (path / "meta.db.mended").write_bytes((path / "meta.db").read_bytes())
+    (path / "meta.db").write_bytes(b"without its log")
+    for options in ({}, {"readonly": True}):
+        with pytest.raises(StoreCorrupt, match="a repair was cut short; run it again"):
+            Store.open(path, **options)
+    assert verify(path, full=True) != []
+    repair(path)
+    assert state(path) == before
+    assert verify(path, full=True) == []
