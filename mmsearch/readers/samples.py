@@ -301,8 +301,11 @@ def _spellings(name: str) -> Iterator[str]:
     """Yield a name as written, then as other systems write it: macOS NFD, Windows backslash."""
     yield name
     slashed = [name, name.replace("\\", "/")]
-    forms = (None, "NFC", "NFD")
-    others = [unicodedata.normalize(f, n) if f else n for n in slashed for f in forms]
+    others = [
+        spelled
+        for n in slashed
+        for spelled in (n, unicodedata.normalize("NFC", n), unicodedata.normalize("NFD", n))
+    ]
     yield from (o for o in dict.fromkeys(others) if o != name)
 
 
