@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 from index_store import Collection, Item, Where
 from index_store.lexical import Lexicon, Words
@@ -29,7 +28,6 @@ def lexicon_of(collection: Collection) -> Lexicon:
 
 def words_of(item: Item) -> Words:
     """Return an item's words: the names of file and folders, title, caption, keywords, tags."""
-    path = PurePosixPath(item.key.partition("#caption-")[0])
     tags = [item.meta.get(name) for name in (*_LISTS, "cluster")]
     told = [item.text, *(item.meta.get(name) for name in ("title", "caption", "ocr"))]
     fields = {
@@ -38,8 +36,9 @@ def words_of(item: Item) -> Words:
     }
     picture = item.key if item.kind == "image" else item.meta.get("picture", "")
     if item.kind == "image":  # the words of a caption are its own: the picture brings the names
-        fields["name"] = _CAMEL.sub(" ", path.stem)
-        fields["folder"] = _CAMEL.sub(" ", " ".join(path.parent.parts[1:]))
+        folder, _, name = item.key.rpartition("/")
+        fields["name"] = _CAMEL.sub(" ", name.rpartition(".")[0] or name)
+        fields["folder"] = _CAMEL.sub(" ", folder.replace("/", " ")).strip()
     return Words(fields, picture if isinstance(picture, str) else "")
 
 

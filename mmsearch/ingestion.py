@@ -28,7 +28,7 @@ BATCH = 16  # pictures; more costs memory and gains nothing on a CPU
 LOOKUP = 512  # samples whose stamps are asked for at once
 # What a picture's pixels say, and what we said about them; taken over for a copy, which is not
 # decoded.
-FROM_PIXELS = ("width", "height", "format", "tags", "cluster")
+FROM_PIXELS = ("width", "height", "format", "tags", "cluster", "ocr")
 # More than this many of the pictures gone at once looks like a drive that is not there.
 BRAKE_COUNT, BRAKE_PART = 10, 0.2
 

@@ -15,7 +15,7 @@ FILES = sorted([*ROOT.glob("mmsearch/**/*.py"), *ROOT.glob("index_store/**/*.py"
 LAYERS: list[set[str]] = [
     {"cli", "web", "mcp", "__main__"},
     {"dialogue"},
-    {"repairing", "organise", "answering", "hybrid"},
+    {"repairing", "organise", "answering", "hybrid", "ocr"},
     {"ingestion", "reindexing", "search", "evaluation", "train", "models", "moving", "transfer",
      "watching", "pruning", "planning", "daemon"},
     {"encoders", "rerankers", "readers"},

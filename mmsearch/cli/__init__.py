@@ -28,6 +28,7 @@ COMMANDS = {
     "tag": ("tag", "Tag pictures with the labels that fit them."),
     "caption": ("caption", "Describe pictures, and keep what was written."),
     "chat": ("chat", "Talk about the collection with a language model."),
+    "ocr": ("ocr", "Read the text in pictures, so that it can be searched."),
     "reindex": ("reindex", "Embed a collection anew with another model."),
     "optimize": ("optimize", "Choose, measure and build the index that searches use."),
     "status": ("status", "Show what is stored."),
