@@ -68,7 +68,7 @@ def ask_items(
         name = path_of(item.uri) if item.uri.startswith("file:") else item.key
         try:
             image = open_picture(open_source(item.uri)).image
-            found = _regions(answerer, regions, name)
+            found = regions_of(answerer, regions, name)
             yield Asked(name, tuple(answerer.answer(image, question, k=k, regions=found)))
         except (BadPicture, BadRegions, ValueError) as error:
             yield Asked(name, reason=str(error))
@@ -109,7 +109,8 @@ def together(asked: Sequence[Asked], *, k: int = 1) -> list[Answer]:
     return [Answer(text, total / len(voters)) for text, total in best[:k]]
 
 
-def _regions(answerer: Answerer, folder: Path | None, name: str) -> Regions | None:
+def regions_of(answerer: Answerer, folder: Path | None, name: str) -> Regions | None:
+    """Return the regions of a picture from the folder, if the answerer looks at any."""
     if not answerer.needs_regions or folder is None:
         return None
     return read_regions(str(folder / f"{Path(name).stem}.npz"))

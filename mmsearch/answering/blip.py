@@ -69,7 +69,7 @@ def open_blip_answerer(argument: str, *, threads: int | None, device: str | None
     Raises:
         ModelUnavailable: it is not to be had, damaged, or no BLIP for question answering.
     """
-    return BlipAnswerer(load(BlipForQuestionAnswering, argument, spec="blip", model_type="blip",
+    return BlipAnswerer(load(BlipForQuestionAnswering, argument, spec="blip:", model_type="blip",
                              threads=threads, device=device))  # fmt: skip
 
 
@@ -79,5 +79,5 @@ def open_blip_captioner(argument: str, *, threads: int | None, device: str | Non
     Raises:
         ModelUnavailable: it is not to be had, damaged, or no BLIP for captions.
     """
-    return BlipCaptioner(load(BlipForConditionalGeneration, argument, spec="blip",
+    return BlipCaptioner(load(BlipForConditionalGeneration, argument, spec="blip:",
                               model_type="blip", threads=threads, device=device))  # fmt: skip

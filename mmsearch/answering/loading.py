@@ -53,7 +53,7 @@ def load(
     Args:
         kind: its class, or an Auto class.
         argument: a folder, or a hub repository (fetched once).
-        spec: its family's name, for messages.
+        spec: what stands before the argument on the command line, for messages.
         model_type: what its config must say; None: whatever `kind` takes.
         threads: CPU threads; None: the cores that this process may use.
         device: as `pick_device` takes it.
@@ -102,8 +102,8 @@ def _find(argument: str, spec: str) -> Path:
         return folder
     if not hub.is_repo(argument):
         raise ModelUnavailable(
-            f"model folder {argument or '(none given)'} does not exist; write {spec}:DIR or "
-            f"{spec}:ORG/REPO"
+            f"model folder {argument or '(none given)'} does not exist; write {spec}DIR or "
+            f"{spec}ORG/REPO"
         )
 
     def complete(found: Path) -> bool:

@@ -62,5 +62,5 @@ def open_lxmert(argument: str, *, threads: int | None, device: str | None) -> Lx
     Raises:
         ModelUnavailable: it is not to be had, damaged, or no LXMERT for question answering.
     """
-    return Lxmert(load(LxmertForQuestionAnswering, argument, spec="lxmert", model_type="lxmert",
+    return Lxmert(load(LxmertForQuestionAnswering, argument, spec="lxmert:", model_type="lxmert",
                        threads=threads, device=device, processor=AutoTokenizer))  # fmt: skip

@@ -45,5 +45,5 @@ def open_vilt(argument: str, *, threads: int | None, device: str | None) -> Vilt
     Raises:
         ModelUnavailable: it is not to be had, damaged, or no ViLT for question answering.
     """
-    return Vilt(load(ViltForQuestionAnswering, argument, spec="vilt", model_type="vilt",
+    return Vilt(load(ViltForQuestionAnswering, argument, spec="vilt:", model_type="vilt",
                      threads=threads, device=device))  # fmt: skip

@@ -77,5 +77,5 @@ def open_vlm(argument: str, *, threads: int | None, device: str | None) -> Vlm:
         ModelUnavailable: it is not to be had, damaged, no model of pictures and text, or
             without a chat template.
     """
-    return Vlm(load(AutoModelForImageTextToText, argument, spec="vlm", model_type=None,
+    return Vlm(load(AutoModelForImageTextToText, argument, spec="vlm:", model_type=None,
                     threads=threads, device=device))  # fmt: skip

@@ -101,6 +101,8 @@ def train_answers_command(
               help="As for `ask`; given twice, the second is compared with the first.")  # fmt: skip
 @click.option("--split", metavar="NAME", help="Of a data set with splits [default: all].")
 @click.option("--first", type=click.IntRange(1), metavar="N", help="Only the first N questions.")
+@click.option("--regions", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="For lxmert: NAME.npz for each NAME.jpg.")  # fmt: skip
 @click.option("--device", help="cpu, cuda, cuda:N, mps [default: the best there is].")
 @WORDNET
 @FORMAT
@@ -108,7 +110,8 @@ def train_answers_command(
 @threads_option
 def eval_answers_command(
     questions: str, specs: tuple[str, ...], split: str | None, first: int | None,
-    device: str | None, wordnet: Path | None, format_: str, quiet: bool, threads: int | None,
+    regions: Path | None, device: str | None, wordnet: Path | None, format_: str, quiet: bool,
+    threads: int | None,
 ) -> int:  # fmt: skip
     """Measure how right the answers of a model are, with 95 % intervals.
 
@@ -126,7 +129,7 @@ def eval_answers_command(
 
     with Progress(quiet) as bars:
         models = {spec: load_answerer(spec, threads=threads, device=device) for spec in specs}
-        result = judge(asked, models, similar, progress=bars.show)
+        result = judge(asked, models, similar, regions=regions, progress=bars.show)
     for one in result["skipped"]:
         note(f"left out: {one['key']}: {one['reason']}")
     click.echo(json.dumps(result, indent=2) if format_ == "json" else _figures(result["figures"],

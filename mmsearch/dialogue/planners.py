@@ -161,7 +161,7 @@ def open_local(argument: str, *, threads: int | None, device: str | None) -> Loc
 
     from mmsearch.answering.loading import load
 
-    return Local(load(AutoModelForCausalLM, argument, spec="hf", model_type=None, threads=threads,
+    return Local(load(AutoModelForCausalLM, argument, spec="", model_type=None, threads=threads,
                       device=device, processor=AutoTokenizer))  # fmt: skip
 
 

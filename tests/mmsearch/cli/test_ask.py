@@ -67,3 +67,27 @@ def test_a_wrong_call_is_told_before_a_model_is_loaded(mmsearch: Mmsearch, photo
     assert done.code == 4
     assert "nowhere does not exist" in done.err
     assert mmsearch("ask", " ", "--image", photos / "red.png", "--answerer", "x").code == 2
+
+
+def test_eval_takes_a_folder_of_regions_and_names_the_picture_without(
+    mmsearch: Mmsearch, photos: Path
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from tests.mmsearch.answering import models
+
+    model = f"lxmert:{models.lxmert(photos.parent / 'lxmert')}"
+    np.savez(photos / "red.npz", features=np.ones((1, 6)), boxes=[[0, 0, 9, 9]], size=[40, 30])
+    names = ["red.png", "green.png"]
+    asked = [{"image": n, "question": "a cat", "answers": ["cat"], "split": "test"} for n in names]
+    images = [{"filename": n, "split": "test"} for n in names]
+    (photos / "qa.json").write_text(json.dumps({"images": images, "qa": asked}))
+    done = mmsearch("eval-answers", photos / "qa.json", "--answerer", model, "--regions", photos,
+                    "--format", "json")  # fmt: skip
+    assert done.code == 5
+    found = json.loads(done.out)
+    assert found["questions"] == 1
+    assert "green.png" in found["skipped"][0]["key"]
+    done = mmsearch("eval-answers", photos / "qa.json", "--answerer", model)
+    assert done.code == 2
+    assert "give a file of them" in done.err

@@ -76,31 +76,22 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("call", HOSTILE, ids=lambda c: f"{c[0]} {c[1]}"[:40])
-def test_a_hostile_call_is_an_error_for_the_model_and_nothing_else(
-    indexed: Mmsearch, script: Script, call: tuple[str, Any]
-) -> None:
-    script.replies = [calls(call), says("sorry")]
-    done = chat(indexed, script, "hello")
-    assert (done.code, done.out) == (0, "sorry\n")
-    (result,) = results(script)
-    assert list(result) == ["error"]
-
-
-def test_a_dialogue_changes_nothing_in_the_store(
+def test_hostile_calls_are_errors_for_the_model_and_change_nothing(
     indexed: Mmsearch, script: Script, tmp_path: Path
 ) -> None:
     def rows() -> list[Any]:
-        with sqlite3.connect(tmp_path / "store" / "meta.db") as opened:
-            tables = [t for (t,) in opened.execute(
-                "select name from sqlite_master where type = 'table' order by 1")]  # fmt: skip
-            found = [opened.execute(f"select count(*) from {t}").fetchone() for t in tables]
+        opened = sqlite3.connect(tmp_path / "store" / "meta.db")
+        named = opened.execute("select name from sqlite_master where type = 'table' order by 1")
+        found = [opened.execute(f"select count(*) from {t}").fetchone() for (t,) in [*named]]
         opened.close()
         return found
 
     before = rows()
-    script.replies = [calls(*HOSTILE[:8]), calls(*HOSTILE[8:]), says("done")]
-    assert chat(indexed, script, "try").code == 0
+    script.replies = [calls(*HOSTILE[:8]), calls(*HOSTILE[8:]), says("sorry")]
+    done = chat(indexed, script, "hello")
+    assert (done.code, done.out) == (0, "sorry\n")
+    for call, result in zip(HOSTILE, results(script), strict=True):
+        assert list(result) == ["error"], call
     assert rows() == before
 
 
