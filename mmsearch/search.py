@@ -31,6 +31,7 @@ class Engine:
     def __init__(self, collection: Collection, encoder: Encoder) -> None:
         collection.check_space(encoder.space)
         self.collection, self.encoder = collection, encoder
+        self._threshold: tuple[int, float] | None = None  # and the commit that it is of
 
     def search(self, query: Query) -> list[Hit]:
         """Return up to `query.k` hits, best first. Items that the query names by key are none.
@@ -62,8 +63,28 @@ class Engine:
             block = np.stack([vectors[n] for n in numbers])
             found = self.collection.search(block, k, kind=kind, where=where)
             for n, matches in zip(numbers, found, strict=True):
-                answers.append(self._ranked(matches, blends[n]))
+                hits = self._ranked(matches, blends[n])
+                least = self._least_score(queries[n])
+                answers.append([h for h in hits if h.score >= least])
         return answers
+
+    def _least_score(self, query: Query) -> float:
+        """Return the score that a hit must have."""
+        if query.min_score is None:
+            return -math.inf
+        if query.min_score != "auto":
+            return query.min_score
+        parts = query.asked
+        if query.kind != "image" or len(parts) > 1 or parts[0].text is None:
+            raise BadQuery("a cut-off of auto is for pictures by one text; give a number instead")
+        seq = self.collection.seq()
+        if self._threshold is None or self._threshold[0] != seq:
+            from mmsearch.cutoff import FEWEST, threshold
+
+            few = self.collection.count("image") < FEWEST
+            least = -math.inf if few else threshold(self.encoder, self.collection)
+            self._threshold = seq, least
+        return self._threshold[1]
 
     def _encoded(self, parts: Sequence[Part]) -> Iterator[Vectors]:
         """Return the vector of each part, the texts' by one call of the model."""

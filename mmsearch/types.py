@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from index_store.where import Where
 
 Array = npt.NDArray[Any]
+MinScore = float | Literal["auto"] | None
 
 
 @runtime_checkable
@@ -104,8 +105,9 @@ class Query:
 
     Without parts exactly one of text and image; with parts one or none, which counts as the
     first part. k: hits wanted. kind: what to find. where: filter over the stored metadata.
-    weight: of text or image. min_score: hits below are no hits; "auto": what does not stand
-    out of the collection's background for this query.
+    weight: of text or image. min_score: what scores less is no hit; "auto", for a text that
+    looks for pictures: what does not stand out of the collection's background
+    (`mmsearch.cutoff`; no cut-off below 100 pictures).
     """
 
     text: str | None = None
@@ -115,7 +117,7 @@ class Query:
     where: Where | None = None
     parts: tuple[Part, ...] = ()
     weight: float = 1.0
-    min_score: float | Literal["auto"] | None = None
+    min_score: MinScore = None
 
     @property
     def asked(self) -> tuple[Part, ...]:
@@ -140,6 +142,6 @@ class Hit:
 
 
 __all__ = [
-    "Array", "Encoder", "Hit", "Item", "Kind", "MetaValue", "Part", "Picture", "Query", "Reader",
-    "Sample", "Skipped", "Space", "Vectors",
+    "Array", "Encoder", "Hit", "Item", "Kind", "MetaValue", "MinScore", "Part", "Picture",
+    "Query", "Reader", "Sample", "Skipped", "Space", "Vectors",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from index_store import Collection, Where
     from index_store.types import Kind
-    from mmsearch.types import Query
+    from mmsearch.types import MinScore, Query
 
 F = TypeVar("F", bound=Callable[..., Any])
 NAMES = ("text", "image", "not", "like", "unlike")
@@ -174,14 +174,16 @@ def _numbered(number: str, store: Path, collection: str) -> str:
     return keys[int(number) - 1]
 
 
-def one_query(parts: Sequence[Part], *, k: int, kind: Kind, where: Where | None) -> Query:
+def one_query(
+    parts: Sequence[Part], *, k: int, kind: Kind, where: Where | None, min_score: MinScore
+) -> Query:
     """Return the query of these parts, a text or picture first as its main one."""
     from mmsearch.types import Query
 
     first, *others = parts
     if first.key is not None or first.name:
-        return Query(k=k, kind=kind, where=where, parts=tuple(parts))
-    return Query(first.text, first.image, k, kind, where, tuple(others), first.weight)
+        return Query(k=k, kind=kind, where=where, parts=tuple(parts), min_score=min_score)
+    return Query(first.text, first.image, k, kind, where, tuple(others), first.weight, min_score)
 
 
 def described(part: Part) -> str:

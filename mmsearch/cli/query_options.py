@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from mmsearch.uris import printable
 if TYPE_CHECKING:
     from index_store import Collection, Where
     from index_store.types import Kind
-    from mmsearch.types import Part
+    from mmsearch.types import MinScore, Part
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PERHAPS = re.compile(r"\d{4}|\b(?:last|this|past|ago|yesterday|today)\b", re.IGNORECASE)
@@ -94,6 +95,34 @@ def build_condition(
     if cameras:
         parts.append(AnyOf(*(Contains("camera", c) for c in cameras)))
     return AllOf(*parts, *(AnyOf(Has("keywords", tag), Has("tags", tag)) for tag in tags))
+
+
+def _score(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    if value is None or value == "auto":
+        return value
+    try:
+        score = float(value)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise click.BadParameter("expected a number or auto", ctx, param)
+    return score
+
+
+def cutoff_option(command: F) -> F:
+    """Add --min-score, given to the command as None, "auto" or a number."""
+    return click.option(
+        "--min-score", callback=_score, metavar="X|auto",
+        help="Only hits that score at least X; auto: those that stand out of what chance reaches "
+        "in this collection. Without any: \"no match\", exit code 1.",
+    )(command)  # fmt: skip
+
+
+def note_cut(min_score: MinScore, found: int) -> None:
+    """Say on stderr that there is no match, where a cut-off decided."""
+    if min_score is not None and not found:
+        note("no match: nothing " + ("stands out of this collection's background"
+             if min_score == "auto" else f"scores {min_score:g} or more"))  # fmt: skip
 
 
 def both(a: Where | None, b: Where | None) -> Where | None:

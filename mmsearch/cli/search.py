@@ -36,6 +36,8 @@ from mmsearch.cli.query_options import (
     both,
     build_condition,
     condition_options,
+    cutoff_option,
+    note_cut,
     note_language,
     note_undated,
     order_options,
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from index_store.types import Kind
     from mmsearch.ordering import Order
     from mmsearch.search import Engine
-    from mmsearch.types import Encoder, Hit, Query
+    from mmsearch.types import Encoder, Hit, MinScore, Query
 
 F = TypeVar("F", bound="Callable[..., Any]")
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".avif", ".tif", ".tiff")
@@ -79,6 +81,7 @@ def _result_options(command: F) -> F:
 @condition_options
 @within_option
 @order_options
+@cutoff_option
 @click.option("--format", "format_", default="table", show_default=True, help=FORMAT_HELP,
               type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths",
                                  "html"]))  # fmt: skip
@@ -95,8 +98,8 @@ def _result_options(command: F) -> F:
 def search_command(
     query: str | None, chosen: Chosen, k: int, kind: Kind, model: str | None, format_: str,
     null: bool, diverse: float | None, hybrid: float | None, as_text: bool, within: str | None,
-    sort: Order, parse: bool, delivery: Delivery, threads: int | None, store: Path,
-    collection: str, **conditions: Any,
+    sort: Order, parse: bool, min_score: MinScore, delivery: Delivery, threads: int | None,
+    store: Path, collection: str, **conditions: Any,
 ) -> int:  # fmt: skip
     """Find pictures or texts by QUERY: words, a picture (its path or URL, - for standard input,
     clipboard:), id:KEY for a stored one, or a sum of these: "horse + stripes - brown".
@@ -126,10 +129,11 @@ def search_command(
         note_language(model or engine.collection.model, parts)
         parts = with_keys(parts, engine.collection, store)
         parts += hit_parts(chosen, engine.collection, store)
-        asked = one_query(parts, k=k, kind=kind, where=both(condition, when))
+        asked = one_query(parts, k=k, kind=kind, where=both(condition, when), min_score=min_score)
         hits = in_order(found(engine, asked, diverse=diverse, hybrid=hybrid), sort)
         if when or conditions["since"] or conditions["until"]:
             note_undated(engine.collection, kind)
+        note_cut(min_score, len(hits))
         remember(store, collection, hits)
         format_ = "paths" if null else format_
         done = deliver(asked, hits, format_, delivery, null=null)
@@ -159,13 +163,14 @@ def _asked_parts(
 @_result_options
 @condition_options
 @order_options
+@cutoff_option
 @click.option("--format", "format_", default="jsonl", show_default=True, help=FORMAT_HELP,
               type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]))  # fmt: skip
 @threads_option
 @store_options
 def batch_command(
     queries: Any, k: int, kind: Kind, model: str | None, format_: str, sort: Order, parse: bool,
-    threads: int | None, store: Path, collection: str, **conditions: Any,
+    min_score: MinScore, threads: int | None, store: Path, collection: str, **conditions: Any,
 ) -> int:  # fmt: skip
     """Answer the queries of a file, or of standard input (-), one a line.
 
@@ -184,9 +189,11 @@ def batch_command(
             part = Part(line) if line in (STDIN, CLIPBOARD) else part_of(line)
             if part.text is None:
                 part = with_keys([part], engine.collection, store)[0]
-                return one_query([part], k=k, kind=kind, where=condition)
+                least = None if min_score == "auto" else min_score  # that is for texts
+                return one_query([part], k=k, kind=kind, where=condition, min_score=least)
             text, when = read_question(line, kind, parse=parse)
-            return one_query([Part(text)], k=k, kind=kind, where=both(condition, when))
+            where = both(condition, when)
+            return one_query([Part(text)], k=k, kind=kind, where=where, min_score=min_score)
 
         def answers() -> Iterator[tuple[Query, list[Hit]]]:
             nonlocal missed

@@ -133,3 +133,20 @@ def test_a_question_that_is_not_english_is_told_to_the_user(
     note_language("starter", [Part("two dogs - in the snow…"), Part(image="Gebüsch.jpg")])
     note_language("onnx:siglip", [Part("Gebüsch")])
     assert capsys.readouterr().err == ""
+
+
+def test_a_cut_off_can_say_that_there_is_no_match(mmsearch: Mmsearch, tmp_path: Path) -> None:
+    for name in ("red", "blue"):
+        paint(tmp_path / "photos" / f"{name}.png", name)
+    mmsearch("index", tmp_path / "photos", "--model", "color")
+    done = mmsearch("search", "red", "--min-score", "0.9", "--format", "paths")
+    assert (done.code, [Path(line).name for line in done.out.splitlines()]) == (0, ["red.png"])
+    done = mmsearch("search", "red", "--min-score", "1.5")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "mmsearch: no match: nothing scores 1.5 or more\n"
+    for wrong in ("high", "nan"):
+        done = mmsearch("search", "red", "--min-score", wrong)
+        assert (done.code, "expected a number or auto" in done.err) == (2, True)
+    questions = tmp_path / "questions.txt"
+    questions.write_text(f"red\n{tmp_path / 'photos' / 'red.png'}\n")
+    assert mmsearch("batch", questions, "--min-score", "auto").code == 0
