@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -25,10 +26,11 @@ def default_store() -> Path:
 
     A portable one, here or in the nearest folder above; else the system's place for data.
     """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / ".mmsearch" / "meta.db").is_file():
-            return folder / ".mmsearch"
+    with contextlib.suppress(OSError):  # the working directory may be gone
+        here = Path.cwd()
+        for folder in (here, *here.parents):
+            if (folder / ".mmsearch" / "meta.db").is_file():
+                return folder / ".mmsearch"
     from platformdirs import user_data_path
 
     return user_data_path("mmsearch", appauthor=False) / "store"
