@@ -34,9 +34,11 @@ RATE = click.FloatRange(0, min_open=True)
               help="The encoder, whose frozen features the head looks at.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False),
               metavar="DIR", help="Folder for the head: use it as head:DIR.")  # fmt: skip
-@click.option("--split", default="train", show_default=True, help="Questions to learn from.")
+@click.option("--split", default="train", show_default=True,
+              help="Questions to learn from; all where the data has no splits.")  # fmt: skip
+@click.option("--test", metavar="DATA", help="Questions to measure on [default: QUESTIONS].")
 @click.option("--test-split", default="test", show_default=True,
-              help="Questions to measure on; none: do not measure.")  # fmt: skip
+              help="Split to measure on; none: do not measure.")  # fmt: skip
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True,
               help="Times through the questions.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(2), default=64, show_default=True,
@@ -57,7 +59,8 @@ RATE = click.FloatRange(0, min_open=True)
 @QUIET
 @threads_option
 def train_answers_command(
-    questions: str, base: str, out: Path, split: str, test_split: str, wordnet: Path | None,
+    questions: str, base: str, out: Path, split: str, test: str | None, test_split: str,
+    wordnet: Path | None,
     format_: str, quiet: bool, threads: int | None, **config: Any,
 ) -> int:  # fmt: skip
     """Train a small head that answers questions about pictures (extra: train).
@@ -71,8 +74,8 @@ def train_answers_command(
     mmsearch train-answers daquar/dataset.json --out answers
     mmsearch ask "what is on the table?" --image room.jpg --answerer head:answers
     """
-    train, left = _read(questions, split)
-    test = [] if test_split == "none" else _read(questions, test_split)[0]
+    train, left = _split(questions, split)
+    held = _held_out(questions, test, test_split)
     similar = _wups(wordnet)
     from mmsearch.cores import usable_cores
     from mmsearch.encoders import resolve_model
@@ -85,7 +88,7 @@ def train_answers_command(
         raise MissingExtra(f"mmsearch train-answers ({error.name})", "train") from error
     with Progress(quiet) as bars:
         report = learn(
-            train, test, resolve_model(base), out, FitConfig(**config), similar=similar,
+            train, held, resolve_model(base), out, FitConfig(**config), similar=similar,
             threads=threads or usable_cores(), progress=bars.show,
         )  # fmt: skip
     for one in report["skipped"]:
@@ -152,6 +155,31 @@ def _read(source: str, split: str | None) -> tuple[list[Question], list[Skipped]
     if not kept:
         raise BadSource(f"{printable(source)} has no questions with answers that can be used")
     return kept, skipped
+
+
+def _split(source: str, split: str) -> tuple[list[Question], list[Skipped]]:
+    """Return a split's questions; all of a source that has no splits, such as VQA's files."""
+    from mmsearch.errors import NoSplits
+
+    try:
+        return _read(source, split)
+    except NoSplits:
+        return _read(source, None)
+
+
+def _held_out(questions: str, test: str | None, split: str) -> list[Question]:
+    """Return the questions to measure on; none where there are no others than those to learn."""
+    from mmsearch.errors import NoSplits
+
+    if split == "none":
+        return []
+    if test is not None:
+        return _split(test, split)[0]
+    try:
+        return _read(questions, split)[0]
+    except NoSplits:
+        note("nothing to measure on: the questions have no splits, and --test was not given")
+        return []
 
 
 def _wups(folder: Path | None) -> dict[str, Similarity]:

@@ -12,7 +12,8 @@ import pytest
 
 from mmsearch.answering import load_answerer
 from mmsearch.answering.features import Features
-from mmsearch.encoders import load_encoder
+from mmsearch.encoders import STARTER, load_encoder
+from mmsearch.encoders.inner import STAGES, WORDS, inner_name
 from mmsearch.errors import ModelUnavailable
 from mmsearch.images import open_picture
 from tests.mmsearch.cli.conftest import Mmsearch
@@ -127,6 +128,18 @@ def test_the_starter_shows_its_inside_beside_the_vector_that_it_gives(tmp_path: 
     np.testing.assert_allclose(asked[:1], alone, atol=1e-4)  # padding changes nothing
 
 
+def test_the_inside_is_that_of_the_highest_layer() -> None:
+    textual = inner_name(STARTER / "textual" / "model.onnx", WORDS)
+    assert textual is not None
+    assert "/layer.5/output/" in textual
+    lower, upper = (inner_name(STARTER / "visual" / "model.onnx", s) for s in STAGES)
+    assert lower is not None
+    assert "blocks.4.3" in lower
+    assert upper is not None
+    assert "blocks.5.4" in upper
+    assert inner_name(STARTER / "visual" / "model.onnx", WORDS) is None
+
+
 def test_any_encoder_gives_its_vectors_at_least() -> None:
     features = Features("color", threads=1)
     assert len(features.blocks) == 1
@@ -138,3 +151,30 @@ def test_questions_without_answers_are_told(mmsearch: Mmsearch, tmp_path: Path) 
     done = mmsearch("train-answers", tmp_path / "q.json", "--out", tmp_path / "o")
     assert done.code == 2
     assert "q.json" in done.err
+
+
+def test_files_without_splits_are_learnt_whole_and_measured_on_another(
+    mmsearch: Mmsearch, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    for n, color in enumerate(COLORS):
+        paint(tmp_path / f"COCO_train2014_{n:012d}.jpg", color)
+    for name in ("a", "b"):
+        asked = [{"question_id": n, "image_id": n % 3, "question": WHICH} for n in range(12)]
+        notes = [{"question_id": n, "answer_type": "other", "answers": [
+            {"answer": list(COLORS)[n % 3]}] * 10} for n in range(12)]  # fmt: skip
+        (tmp_path / f"{name}_questions.json").write_text(
+            json.dumps({"data_type": "mscoco", "data_subtype": "train2014", "questions": asked})
+        )
+        (tmp_path / f"{name}_annotations.json").write_text(json.dumps({"annotations": notes}))
+    call = ("train-answers", tmp_path / "a_questions.json", "--base", "color", "--batch-size", "4",
+            "--epochs", "2", "--members", "1", "--threads", "1", "--out", tmp_path / "head",
+            "--format", "json")  # fmt: skip
+    done = mmsearch(*call)
+    assert done.code == 0, done.err
+    assert "nothing to measure on" in done.err
+    assert "figures" not in json.loads(done.out)
+    done = mmsearch(*call, "--test", tmp_path / "b_questions.json")
+    figures = json.loads(done.out)["figures"]
+    assert list(figures["head"]) == ["VQA accuracy", "exact match", "F1"]
