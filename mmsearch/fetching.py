@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 from contextlib import suppress
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from mmsearch.errors import BadQuery
 from mmsearch.uris import printable
@@ -61,6 +61,7 @@ def _get(url: str, max_bytes: int, deadline: float, allow_loopback: bool) -> tup
         timer.daemon = True
         timer.start()
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        target = quote(target, safe="/%?=&:@!$'()*+,;~[]")  # a browser shows é for %C3%A9
         headers = {"User-Agent": f"mmsearch/{__version__}", "Accept-Encoding": "identity"}
         connection.request("GET", target, headers=headers)
         response = connection.getresponse()

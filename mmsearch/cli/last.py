@@ -7,8 +7,10 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmsearch.types import Hit
+if TYPE_CHECKING:
+    from mmsearch.types import Hit
 
 
 def remember(store: Path, collection: str, hits: Sequence[Hit]) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mmsearch.cli.last import recall
-from mmsearch.types import Part
 from mmsearch.uris import is_url
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from index_store import Collection, Where
     from index_store.types import Kind
-    from mmsearch.types import MinScore, Query
+    from mmsearch.types import MinScore, Part, Query
 
 F = TypeVar("F", bound=Callable[..., Any])
 NAMES = ("text", "image", "not", "like", "unlike")
@@ -101,6 +100,8 @@ def question_parts(query: str | None, *, as_text: bool, sums: bool) -> list[Part
         as_text: it is words, whatever it looks like.
         sums: read " + " as a sum. A dash alone is none: texts have dashes.
     """
+    from mmsearch.types import Part
+
     if query is None:
         return []
     if as_text:
@@ -138,6 +139,8 @@ def with_keys(parts: Sequence[Part], collection: Collection, store: Path) -> lis
 
 def hit_parts(chosen: Chosen, collection: Collection, store: Path) -> Iterator[Part]:
     """Yield the parts of --like and --unlike, whose weight all of them share."""
+    from mmsearch.types import Part
+
     likes = chosen.weights.get("like", LIKE_WEIGHT) / max(len(chosen.likes), 1)
     unlikes = chosen.weights.get("unlike", UNLIKE_WEIGHT) / max(len(chosen.unlikes), 1)
     for given, weight, name in (
@@ -200,6 +203,8 @@ def part_of(spec: str) -> Part:
     Raises:
         BadQuery: the picture cannot be had.
     """
+    from mmsearch.types import Part
+
     if spec.startswith(STORED):
         return Part(key=spec.removeprefix(STORED))
     if spec == STDIN:

@@ -45,7 +45,6 @@ from mmsearch.cli.query_options import (
     within_filter,
     within_option,
 )
-from mmsearch.types import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from index_store.types import Kind
     from mmsearch.ordering import Order
     from mmsearch.search import Engine
-    from mmsearch.types import Encoder, Hit, MinScore, Query
+    from mmsearch.types import Encoder, Hit, MinScore, Part, Query
 
 F = TypeVar("F", bound="Callable[..., Any]")
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".avif", ".tif", ".tiff")
@@ -146,6 +145,8 @@ def _asked_parts(
     """Return what the call asks for, but for the last hits; and when it was taken."""
     if query is None and not chosen:
         raise click.UsageError("say what to look for: QUERY, --image, --like or --not")
+    from mmsearch.types import Part
+
     parts = question_parts(query, as_text=as_text, sums=parse)
     when = None
     if len(parts) == 1 and (words := parts[0].text) is not None:
@@ -182,6 +183,7 @@ def batch_command(
         from mmsearch.cli.output import write_batch
         from mmsearch.ordering import in_order
         from mmsearch.pipeline import batched
+        from mmsearch.types import Part
 
         missed = 0
 

@@ -63,6 +63,7 @@ def server() -> Iterator[str]:
 def test_a_picture_is_fetched_and_redirects_are_followed(server: str) -> None:
     assert fetch(f"{server}/a?b=c", allow_loopback=True) == b"/a?b=c"
     assert fetch(f"{server}/to//to//end", allow_loopback=True) == b"/end"
+    assert fetch(f"{server}/é?a=%20", allow_loopback=True) == b"/%C3%A9?a=%20"
 
 
 @pytest.mark.parametrize(

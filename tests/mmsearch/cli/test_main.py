@@ -13,15 +13,15 @@ from tests.mmsearch.cli.conftest import Mmsearch
 HEAVY = {"numpy", "torch", "faiss", "onnxruntime", "PIL", "sqlalchemy", "tokenizers", "tqdm"}
 
 
-@pytest.mark.parametrize("argument", ["--help", "--version"])
-def test_help_and_version_import_nothing_heavy(argument: str) -> None:
+@pytest.mark.parametrize("call", ["--help", "--version", "search --help"])
+def test_help_and_version_import_nothing_heavy(call: str) -> None:
     code = (
         "import sys; from mmsearch.cli import main\n"
-        "try: main([sys.argv[1]])\n"
+        "try: main(sys.argv[1:])\n"
         "finally: print(*sys.modules, file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, argument], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, *call.split()], capture_output=True, text=True, check=True
     )
     assert set(done.stderr.split()) & HEAVY == set()
 
