@@ -72,6 +72,17 @@ class Prepared:
     known: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A batch with its vectors. vectors: blocks of rows, for `items` and then for `captions`."""
+
+    skipped: list[Skipped]
+    ready: list[Prepared]
+    items: list[Item]
+    captions: list[Item]
+    vectors: list[Vectors]
+
+
 def ingest(
     samples: Iterable[Sample | Skipped],
     encoder: Encoder,
@@ -106,14 +117,17 @@ def ingest(
     run = _Run(encoder, collection, retry)
     threads = threads or usable_cores()
     prepared = map_ahead(run.prepare, run.changed(samples), threads=threads, ahead=3 * batch_size)
+    # The model works on the next batch while this one is forced to the disk.
+    encoded = map_ahead(run.encode, batched(prepared, batch_size), threads=1, ahead=2)
     try:
-        for batch in batched(prepared, batch_size):
+        for batch in encoded:
             items = run.store(batch)
             if committed and items:
                 committed(items)
             if progress:
                 progress(run.report)
     finally:
+        encoded.close()
         prepared.close()
     run.remove_gone(roots, prune)
     if progress:
@@ -198,18 +212,23 @@ class _Run:
         except OSError as error:
             return Skipped(item.key, item.uri, error.strerror or str(error), item.stamp)
 
-    def store(self, batch: Sequence[Prepared | Skipped]) -> list[Item]:
-        """Encode and commit one batch; return the items that are durable now."""
+    def encode(self, batch: Sequence[Prepared | Skipped]) -> Encoded:
+        """Return the batch with its vectors; called from a thread, one batch at a time."""
         skipped = [p for p in batch if isinstance(p, Skipped)]
         ready = [p for p in batch if isinstance(p, Prepared)]
-        self._store_failures(skipped)
-        touched = [p.item for p in ready if p.twin == p.item.key]
         items, vectors = self._encode(ready)
         captions = [i for p in ready for i in caption_items(p)]
         if captions:
             vectors.append(self._encoder.encode_texts([c.text for c in captions]))
+        return Encoded(skipped, ready, items, captions, vectors)
+
+    def store(self, batch: Encoded) -> list[Item]:
+        """Commit one batch; return the items that are durable now."""
+        ready, items, captions = batch.ready, batch.items, batch.captions
+        self._store_failures(batch.skipped)
+        touched = [p.item for p in ready if p.twin == p.item.key]
         self._drop_old_captions(ready, {c.key for c in captions})
-        self._collection.add([*items, *captions], _stack(vectors, self._encoder))
+        self._collection.add([*items, *captions], _stack(batch.vectors, self._encoder))
         # After its captions: killed in between, the old stamp makes the next run do it again.
         self._collection.update(touched)
         self._stored_contents.update(i.content for i in items if i.content)
