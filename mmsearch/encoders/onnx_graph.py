@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -33,3 +34,28 @@ def save_graph(graph: Any, path: Path) -> None:
     )
     if data.exists():
         data.chmod(0o644)  # onnx leaves it to its owner alone
+
+
+def optimised(path: Path) -> Any:
+    """Return the graph as ONNX Runtime simplifies it for any CPU: that work at no load again."""
+    import onnxruntime as ort
+
+    with TemporaryDirectory() as folder:
+        simple = Path(folder) / "model.onnx"
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.optimized_model_filepath = str(simple)
+        # beside the graph: a protobuf ends at 2 GB
+        place = "session.optimized_model_external_initializers_"
+        options.add_session_config_entry(f"{place}file_name", data_path(simple).name)
+        options.add_session_config_entry(f"{place}min_size_in_bytes", str(SMALL))
+        # not further: ENABLE_ALL writes a layout for this machine's CPU into the file
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        model = onnx.load(str(simple))
+    # The writer names every domain it knows; another version need not know them all.
+    used = {node.domain for node in model.graph.node}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    return model

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from mmsearch.encoders.onnx_graph import save_graph
+from mmsearch.encoders.onnx_graph import optimised, save_graph
 from mmsearch.encoders.onnx_writer import write_tower
 from mmsearch.encoders.weights import bundle_hash
 from mmsearch.train.starter_model import fix_padding
@@ -117,27 +116,6 @@ def save_narrow(graph: onnx.ModelProto, path: Path) -> None:
     """Write a graph with narrow weights, which lie beside it in one file."""
     store_narrow(graph)
     save_graph(graph, path)
-
-
-def optimised(path: Path) -> onnx.ModelProto:
-    """Return the graph as ONNX Runtime simplifies it for any CPU: that work at no load again."""
-    import onnxruntime as ort
-
-    with TemporaryDirectory() as folder:
-        whole, simple = Path(folder) / "whole.onnx", Path(folder) / "model.onnx"
-        onnx.save_model(onnx.load(str(path)), str(whole))  # weights inside, as ours come out
-        options = ort.SessionOptions()
-        options.optimized_model_filepath = str(simple)
-        # not further: ENABLE_ALL writes a layout for this machine's CPU into the file
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        ort.InferenceSession(str(whole), options, providers=["CPUExecutionProvider"])
-        model = onnx.load(str(simple))
-    # The writer names every domain it knows; another version need not know them all.
-    used = {node.domain for node in model.graph.node}
-    kept = [entry for entry in model.opset_import if entry.domain in used]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
-    return model
 
 
 def store_narrow(model: onnx.ModelProto) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from mmsearch.encoders.bundle import read_json
 from mmsearch.encoders.checkpoint import read_checkpoint
+from mmsearch.encoders.onnx_graph import optimised
 from mmsearch.encoders.onnx_writer import write_config
 from mmsearch.errors import ModelUnavailable
-from mmsearch.train.export_starter import optimised, save_narrow
+from mmsearch.train.export_starter import save_narrow
 
 LICENSE = (
     "weights trained on Flickr8k, OpenMoji (CC BY-SA 4.0), fashion and RSICD pictures: research "

@@ -52,6 +52,15 @@ def test_pictures_become_unit_rows_in_every_layout(name):
     np.testing.assert_allclose(rows, [(1, 0, 0), (half, half, 0), (0, 0, 1)], atol=1e-6)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 9])
+@pytest.mark.parametrize("name", BUNDLES)
+def test_pictures_shared_out_to_threads_come_back_in_order(name, threads):
+    encoder = load_encoder(f"onnx:{TINY / name}", threads=threads)
+    colors = [(i + 1, 7 - i, 1) for i in range(7)]
+    expected = np.array(colors) / np.linalg.norm(colors, axis=1, keepdims=True)
+    np.testing.assert_allclose(encoder.encode_images(pixels(*colors)), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", BUNDLES)
 def test_no_input_gives_no_rows(name):
     encoder = load_encoder(f"onnx:{TINY / name}")

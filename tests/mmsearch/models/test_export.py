@@ -128,7 +128,7 @@ def test_int8_has_8_bit_products_is_smaller_and_is_measured(tmp_path):
     export_model("starter", tmp_path / "out", int8=True, least=0.9)
     graph = onnx.load(str(tmp_path / "out/textual/model.onnx"), load_external_data=False).graph
     kinds = [node.op_type for node in graph.node]
-    assert kinds.count("MatMulInteger") > 30
+    assert kinds.count("DynamicQuantizeMatMul") + kinds.count("MatMulIntegerToFloat") > 30
     visual = onnx.load(str(tmp_path / "out/visual/model.onnx"), load_external_data=False).graph
     assert not any("ConvInteger" in node.op_type for node in visual.node)
     size = sum(f.stat().st_size for f in (tmp_path / "out").rglob("model.onnx.data"))
@@ -138,6 +138,15 @@ def test_int8_has_8_bit_products_is_smaller_and_is_measured(tmp_path):
     assert 0.9 < config["checked"]["texts"]["least"] < 0.99999
     assert config["weights_hash"] != load_encoder("starter").space.name.partition("/")[2]
     load_encoder(f"onnx:{tmp_path / 'out'}").encode_texts(["a dog"])
+
+
+def test_the_text_tower_is_written_as_onnx_runtime_simplifies_it(hf_spec, tmp_path):
+    import onnx
+
+    export_model(hf_spec("clip"), tmp_path / "out")
+    assert json.loads((tmp_path / "out/config.json").read_text())["optimized"] == ["textual"]
+    graph = onnx.load(str(tmp_path / "out/textual/model.onnx"), load_external_data=False).graph
+    assert "Constant" not in {node.op_type for node in graph.node}  # the exporter writes many
 
 
 def test_a_copy_that_differs_is_refused_and_leaves_nothing(hf_spec, tmp_path):
