@@ -129,13 +129,19 @@ class Lexicon:
         try:
             self._path.parent.mkdir(exist_ok=True)
             connection = _connect(self._path)
+        except (OSError, sqlite3.OperationalError):
+            return _connect(Path(":memory:"))
+        try:
             # NORMAL: a power cut may lose the last refresh, which the next one does again.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
-        except (OSError, sqlite3.OperationalError):
-            return _connect(Path(":memory:"))
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            if isinstance(error, sqlite3.OperationalError):
+                return _connect(Path(":memory:"))
+            raise
         return connection
 
     def _refresh(self, own: sqlite3.Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -55,7 +56,8 @@ def found(
     else:
         from mmsearch.hybrid import lexicon_of, search_hybrid
 
-        hits = search_hybrid(engine, lexicon_of(engine.collection), wanted, weight=hybrid)
+        with closing(lexicon_of(engine.collection)) as lexicon:
+            hits = search_hybrid(engine, lexicon, wanted, weight=hybrid)
     if diverse is None:
         return hits
     return diversified(engine.collection, hits, asked.k, diverse)
