@@ -43,6 +43,23 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
+class Reranker(Protocol):
+    """Looks at query and candidate together: slower than an `Encoder`, and more exact.
+
+    name: with the weights' hash. weight: what a unit of its score is worth in the encoder's
+    cosines; None: it is not known, and its scores are brought to the spread of the cosines.
+    """
+
+    name: str
+    weight: float | None
+
+    def score(self, query: Query, items: Sequence[Item]) -> Vectors:
+        """Return (n,) float32 for n candidates, higher is better; NaN where it cannot say: a
+        picture that does not open, two of a kind that it does not compare."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A decoded picture, upright, RGB, in sRGB; and what its file says about it.
@@ -143,5 +160,5 @@ class Hit:
 
 __all__ = [
     "Array", "Encoder", "Hit", "Item", "Kind", "MetaValue", "MinScore", "Part", "Picture",
-    "Query", "Reader", "Sample", "Skipped", "Space", "Vectors",
+    "Query", "Reader", "Reranker", "Sample", "Skipped", "Space", "Vectors",
 ]  # fmt: skip

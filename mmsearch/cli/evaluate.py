@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from index_store import Where
     from mmsearch.evaluation import Comparison, Embedded, Evaluation, Pairs
+    from mmsearch.evaluation.rerank_gain import RerankGain
     from mmsearch.types import Skipped
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -60,6 +61,10 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--html", type=FILE, metavar="OUT",
               help="Write a report with pictures of hits and misses too.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only warnings.")
+@click.option("--reranker", metavar="SPEC",
+              help="Of DATA: show what re-ranking gains: fusion, fusion:DIR ...")  # fmt: skip
+@click.option("--candidates", type=click.IntRange(2, 10_000), default=50, show_default=True,
+              metavar="N", help="With --reranker: hits to look at again.")  # fmt: skip
 @threads_option
 @store_options
 def eval_command(
@@ -81,6 +86,7 @@ def eval_command(
     # Everything about the call is checked before a model is loaded.
     _check_call(data, compare, html, options)
     where = build_filter(options["where"], options["paths"])
+    gain = None
     with Progress(quiet) as bar:
         common = {name: options[name] for name in ("resamples", "seed")}
         common["progress"] = bar.show
@@ -92,9 +98,10 @@ def eval_command(
             return _say_skipped(comparison.a.skipped)
         else:
             result, embedded = _pairs(data, options, where, common)
+            gain = _gain(embedded, options, common) if options["reranker"] else None
         if html:
             _write_html(html, result, embedded)
-    _write(result, format_)
+    _write(result, format_, gain)
     return _say_skipped(result.skipped)
 
 
@@ -111,11 +118,19 @@ def _check_call(
                   "--ann": "ann"}  # fmt: skip
     if data is None:
         wrong = [flag for flag, name in pairs_only.items() if options[name]]
+        if options["reranker"]:
+            wrong.append("--reranker")
         if wrong or compare:
             raise click.UsageError(f"{(wrong or ['--compare'])[0]} needs DATA")
     if compare:
         # Not --model: it may come from the environment.
-        single = {"--where": "where", "--path": "paths", "--ann": "ann", "--effort": "effort"}
+        single = {
+            "--reranker": "reranker",
+            "--where": "where",
+            "--path": "paths",
+            "--ann": "ann",
+            "--effort": "effort",
+        }
         wrong = [flag for flag, name in single.items() if options[name]]
         if wrong or html:
             raise click.UsageError(f"{(wrong or ['--html'])[0]} cannot go with --compare")
@@ -177,13 +192,26 @@ def _collection(
         )  # fmt: skip
 
 
-def _write(result: Evaluation | Comparison, format_: str) -> None:
+def _gain(embedded: Embedded, options: dict[str, Any], common: dict[str, Any]) -> RerankGain:
+    from mmsearch.encoders import resolve_model
+    from mmsearch.evaluation.rerank_gain import rerank_gain
+    from mmsearch.reranking import Second, load_reranker
+
+    model = resolve_model(options["model"] or "auto")
+    reranker = load_reranker(options["reranker"], model, threads=options["threads"])
+    return rerank_gain(embedded, Second(reranker, options["candidates"]), **common)
+
+
+def _write(result: Evaluation | Comparison, format_: str, gain: RerankGain | None = None) -> None:
     from mmsearch.evaluation.tables import as_markdown, as_text
 
     if format_ == "json":
-        click.echo(json.dumps(result.as_dict(), indent=2))
+        more = {} if gain is None else {"rerank": gain.as_dict()}
+        click.echo(json.dumps(result.as_dict() | more, indent=2))
     else:
         click.echo(as_markdown(result) if format_ == "markdown" else as_text(result))
+        if gain is not None:
+            click.echo("\n" + gain.as_text())
 
 
 def _write_html(path: Path, result: Evaluation, embedded: Embedded | None) -> None:

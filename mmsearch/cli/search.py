@@ -45,6 +45,7 @@ from mmsearch.cli.query_options import (
     within_filter,
     within_option,
 )
+from mmsearch.cli.reranking import Asked, rerank_options, with_second
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +90,7 @@ def _result_options(command: F) -> F:
               help="Hits unlike one another: 0 looks at the score alone, 1 only at what differs; "
               "try 0.5.")  # fmt: skip
 @hybrid_options
+@rerank_options
 @click.option("--text", "as_text", is_flag=True, help="QUERY is text even if a file has its name.")
 @delivery_options
 @threads_option
@@ -97,8 +99,8 @@ def _result_options(command: F) -> F:
 def search_command(
     query: str | None, chosen: Chosen, k: int, kind: Kind, model: str | None, format_: str,
     null: bool, diverse: float | None, hybrid: float | None, as_text: bool, within: str | None,
-    sort: Order, parse: bool, min_score: MinScore, delivery: Delivery, threads: int | None,
-    store: Path, collection: str, **conditions: Any,
+    sort: Order, parse: bool, min_score: MinScore, delivery: Delivery, second: Asked,
+    threads: int | None, store: Path, collection: str, **conditions: Any,
 ) -> int:  # fmt: skip
     """Find pictures or texts by QUERY: words, a picture (its path or URL, - for standard input,
     clipboard:), id:KEY for a stored one, or a sum of these: "horse + stripes - brown".
@@ -126,6 +128,7 @@ def search_command(
         from mmsearch.ordering import in_order
 
         note_language(model or engine.collection.model, parts)
+        engine = with_second(engine, second, model or engine.collection.model, threads)
         parts = with_keys(parts, engine.collection, store)
         parts += hit_parts(chosen, engine.collection, store)
         asked = one_query(parts, k=k, kind=kind, where=both(condition, when), min_score=min_score)
@@ -165,13 +168,15 @@ def _asked_parts(
 @condition_options
 @order_options
 @cutoff_option
+@rerank_options
 @click.option("--format", "format_", default="jsonl", show_default=True, help=FORMAT_HELP,
               type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]))  # fmt: skip
 @threads_option
 @store_options
 def batch_command(
     queries: Any, k: int, kind: Kind, model: str | None, format_: str, sort: Order, parse: bool,
-    min_score: MinScore, threads: int | None, store: Path, collection: str, **conditions: Any,
+    min_score: MinScore, second: Asked, threads: int | None, store: Path, collection: str,
+    **conditions: Any,
 ) -> int:  # fmt: skip
     """Answer the queries of a file, or of standard input (-), one a line.
 
@@ -185,6 +190,7 @@ def batch_command(
         from mmsearch.pipeline import batched
         from mmsearch.types import Part
 
+        engine = with_second(engine, second, model or engine.collection.model, threads)
         missed = 0
 
         def asked(line: str) -> Query:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from mmsearch.cli import Exit
-from mmsearch.cli.options import is_terminal, note, threads_option
+from mmsearch.cli.options import is_default, is_terminal, note, threads_option
 
 REFUSED = 1  # the guard did not let the model pass
 
@@ -107,8 +107,20 @@ RUNNING = [
 ]
 
 
+RERANK = [
+    _choice("--fusion", ["cross", "joint", "concat"], "Of --stage rerank: how the two meet."),
+    _number("--width", click.IntRange(min=1), 192, "Of --stage rerank: channels of a token."),
+    _number("--layers", click.IntRange(min=1), 1, "Of --stage rerank: of the fusion."),
+    _number("--group-size", click.IntRange(min=2), 16, "Of --stage rerank: told apart at once."),
+    _number("--itc-weight", click.FloatRange(0), 1.0, "Of --stage rerank: of contrast."),
+    _number("--candidates", click.IntRange(min=2), 50, "Of --stage rerank: to re-rank."),
+    click.option("--tokens", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+                 help="Of --stage rerank: keep what is worked out once here."),
+]  # fmt: skip
+
+
 def _options(command: Any) -> Any:
-    for option in reversed([*DATA, *LEARNING, *PICTURES, *CHOICE, *RUNNING]):
+    for option in reversed([*DATA, *LEARNING, *PICTURES, *CHOICE, *RUNNING, *RERANK]):
         command = option(command)
     return command
 
@@ -119,17 +131,25 @@ def _options(command: Any) -> Any:
               help="starter, open_clip:ARCH/TAG, hf:DIR or checkpoint:DIR.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False),
               metavar="DIR", help="Folder for the result: use it as checkpoint:DIR.")  # fmt: skip
+@click.option("--stage", type=click.Choice(["dual", "rerank"]), default="dual", show_default=True,
+              help="dual: the encoder of both; rerank: a re-ranker of its hits.")  # fmt: skip
 @_options
-def train_command(pairs: tuple[str, ...], base: str, out: Path, **options: Any) -> int:
+def train_command(pairs: tuple[str, ...], base: str, out: Path, stage: str, **options: Any) -> int:
     """Train a model on your own pairs of pictures and texts.
 
     PAIRS is anything that `mmsearch index` reads with captions: a data set such as Karpathy's or
     COCO's JSON, a table of pairs, a tar, or a folder with captions; several are taken together.
     The run ends with base against tuned on held-out pictures, and on a general set if there is
     one; a model that is not better is refused (exit code 1) and not put in place. The same
-    command goes on where an interrupted run was.
+    command goes on where an interrupted run was. --stage rerank trains a light re-ranker on the
+    tokens of a starter (docs/reranking.md).
     """
     format_, quiet = options.pop("format_"), options.pop("quiet")
+    if stage == "rerank":
+        from mmsearch.cli.train_rerank import train_rerank
+
+        return train_rerank(pairs, base, out, options, format_=format_, quiet=quiet)
+    refuse_options([o.name for o in rerank_options()], options, "--stage rerank")
     job = build_job(pairs, base, out, options, what="mmsearch train")
     from mmsearch.train.run import train
     from mmsearch.train.world import join, leave
@@ -151,6 +171,31 @@ def train_command(pairs: tuple[str, ...], base: str, out: Path, **options: Any) 
         return Exit.OK
     note(f"refused, the base stays: {'; '.join(report['reasons'])}")
     return REFUSED
+
+
+def refuse_options(names: list[str], options: dict[str, Any], of: str) -> None:
+    """Take options of another stage out of `options`.
+
+    Raises:
+        UsageError: one of them was given.
+    """
+    for name in names:
+        options.pop(name, None)
+        if not is_default(name):
+            raise click.UsageError(f"--{name.replace('_', '-')} is an option of {of}")
+
+
+def rerank_options() -> list[click.Option]:
+    """Return the options that --stage rerank alone has."""
+
+    def bare() -> None:
+        """Carry options."""
+
+    command: Any = bare
+    for option in reversed(RERANK):
+        command = option(command)
+    found: list[click.Option] = command.__click_params__
+    return found
 
 
 def build_job(

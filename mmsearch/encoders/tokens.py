@@ -71,6 +71,10 @@ class Tokens:
             ids[ids == self._zeroed] = 0
         return ids, mask
 
+    def id_of(self, token: str) -> int | None:
+        """Return the id of a special token, if there is one of this text."""
+        return self._id(token)
+
     def _pad_id(self, folder: Path, config: dict[str, Any], own: dict[str, Any]) -> int:
         for named in (config, _optional_json(folder / "special_tokens_map.json")):
             found = self._id(_content(named.get("pad_token")))

@@ -1,0 +1,72 @@
+"""`search --rerank`: the options of the second stage, and the engine that they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mmsearch.cli.options import note
+
+if TYPE_CHECKING:
+    from mmsearch.search import Engine
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the options say. spec: None: no re-ranking. budget_ms: of one query."""
+
+    spec: str | None
+    candidates: int
+    budget_ms: float | None
+
+
+def rerank_options(command: F) -> F:
+    """Add --rerank and its bounds; the command gets them as `second`."""
+
+    @wraps(command)
+    def called(
+        *args: Any, rerank: bool, reranker: str | None, candidates: int, rerank_ms: float | None,
+        **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        spec = reranker or ("fusion" if rerank else None)
+        return command(*args, second=Asked(spec, candidates, rerank_ms), **kwargs)
+
+    out: Any = called
+    for option in (
+        click.option("--rerank-ms", type=click.FloatRange(0), metavar="MS",
+                     help="Stop looking again after so long; the rest keep their score."),
+        click.option("--candidates", type=click.IntRange(2, 10_000), default=50,
+                     show_default=True, metavar="N", help="Hits to look at again."),
+        click.option("--reranker", metavar="SPEC",
+                     help="fusion, fusion:DIR ...; means --rerank  [default: fusion]"),
+        click.option("--rerank/--no-rerank", default=False,
+                     help="Look at the best hits again, together with the question: slower, more "
+                     "exact.  [default: no-rerank]"),
+    ):  # fmt: skip
+        out = option(out)
+    result: F = out
+    return result
+
+
+def with_second(engine: Engine, asked: Asked, model: str, threads: int | None) -> Engine:
+    """Return the engine, re-ranking if that is asked for.
+
+    Raises:
+        UnknownName: no re-ranker has that name.
+        MissingExtra: it needs an optional part of mmsearch.
+        ModelUnavailable: its files are missing or broken, or it does not fit the encoder.
+    """
+    if asked.spec is None:
+        return engine
+    from mmsearch.reranking import RerankingEngine, Second, load_reranker
+
+    second = Second(
+        load_reranker(asked.spec, model, threads=threads), asked.candidates, asked.budget_ms
+    )
+    return RerankingEngine(engine.collection, engine.encoder, second, note)

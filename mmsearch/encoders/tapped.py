@@ -1,0 +1,167 @@
+"""What the towers of an ONNX bundle compute on the way to their vectors: maps, words.
+
+ONNX Runtime gives only what a graph names as its output, and the package that could rename
+(`onnx`) is not in the core install. But protobuf messages merge when they are written one after
+the other: a few bytes behind the graph's own make a tensor inside an output of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime as ort
+
+from mmsearch.cores import usable_cores
+from mmsearch.encoders.onnx import OnnxEncoder
+from mmsearch.encoders.sessions import session_options
+from mmsearch.encoders.tokens import Tokens
+from mmsearch.errors import ModelUnavailable
+from mmsearch.types import Array
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_GRAPH, _OUTPUT, _NAME = 7, 12, 1  # fields of ModelProto, GraphProto, ValueInfoProto (onnx.proto)
+_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+class InnerTower:
+    """One tower that gives the named tensors. Thread-safe.
+
+    Raises:
+        ModelUnavailable: the graph cannot be loaded, or has no such tensor.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str], *, threads: int | None = None) -> None:
+        self.path, self.names = path, list(names)
+        options = session_options(threads=threads or usable_cores(), optimized=False, brief=False)
+        options.add_session_config_entry(_FOLDER, str(path.parent.resolve()))
+        try:
+            graph = path.read_bytes() + as_outputs(names)
+            self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            if not isinstance(error, OSError) and "onnxruntime" not in type(error).__module__:
+                raise
+            raise ModelUnavailable(
+                f"{path} does not give {', '.join(names)}, which the re-ranker reads: {error}"
+            ) from error
+
+    def run(self, **given: Array) -> list[Array]:
+        """Return the named tensors.
+
+        Raises:
+            ModelUnavailable: the graph refuses the inputs.
+        """
+        try:
+            found: list[Array] = self._session.run(self.names, given)
+        except Exception as error:
+            if "onnxruntime" not in type(error).__module__:
+                raise
+            raise ModelUnavailable(f"{self.path} refuses its input: {error}") from error
+        return found
+
+
+class InnerEncoder:
+    """The inner tensors of both towers of an encoder. Each tower is loaded when first used.
+
+    Args:
+        encoder: of the bundle.
+        maps: names of the picture tower's tensors, (n, channels, side, side) each.
+        words: name of the text tower's, (n, length, width).
+        threads: for each tower; None: the cores that this process may use.
+    """
+
+    def __init__(
+        self,
+        encoder: OnnxEncoder,
+        maps: Sequence[str],
+        words: str,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self._maps, self._word, self._threads = list(maps), words, threads
+        self._visual: InnerTower | None = None
+        self._textual: InnerTower | None = None
+        bundle = encoder.bundle
+        self._tokens = Tokens(bundle, bundle.context_length)
+
+    def picture(self, place: str) -> Array:
+        """Return the picture at a path or a `file:` URI (or of a part of a file), prepared.
+
+        Raises:
+            BadPicture: it cannot be read.
+        """
+        from mmsearch.images import open_picture
+        from mmsearch.sources import open_source
+
+        source = open_source(place) if place.startswith("file:") else place
+        return self.prepare(open_picture(source, target=self.encoder.image_size).image)
+
+    def prepare(self, image: Image) -> Array:
+        """Return one RGB picture as the picture tower takes it."""
+        return self.encoder.prepare(image)
+
+    def maps(self, batch: Array) -> list[Array]:
+        """Return the picture tower's tensors for (n, 3, S, S) prepared pictures.
+
+        Raises:
+            ModelUnavailable: the tower is broken, or has no such tensor.
+        """
+        if self._visual is None:
+            path = self.encoder.bundle.visual
+            self._visual = InnerTower(path, self._maps, threads=self._threads)
+        return self._visual.run(image=np.asarray(batch))
+
+    def words(self, texts: Sequence[str]) -> tuple[Array, Array, Array]:
+        """Return (n, length, width) float32, the ids and the mask, (n, length), 1 on tokens.
+
+        Raises:
+            ModelUnavailable: the tower is broken, or has no such tensor.
+        """
+        ids, mask = self._tokens(texts, whole=False)
+        return self.words_of(ids, mask), ids, mask
+
+    def words_of(self, ids: Array, mask: Array) -> Array:
+        """Return (n, length, width) float32 for token ids and their mask. Raises as `words`."""
+        if self._textual is None:
+            path = self.encoder.bundle.textual
+            self._textual = InnerTower(path, [self._word], threads=self._threads)
+        (hidden,) = self._textual.run(input_ids=ids, attention_mask=mask)
+        return hidden
+
+    def mask_id(self) -> int:
+        """Return the id of the token that stands for a hidden word.
+
+        Raises:
+            ModelUnavailable: the tokenizer has none.
+        """
+        found = self._tokens.id_of("[MASK]")
+        if found is None:
+            raise ModelUnavailable(
+                f"the tokenizer of {self.encoder.bundle.folder} has no [MASK], which masked words "
+                "take: set mlm_weight to 0"
+            )
+        return found
+
+
+def as_outputs(names: Sequence[str]) -> bytes:
+    """Return what, written behind a serialised ONNX model, makes these tensors outputs of it."""
+    infos = b"".join(_field(_OUTPUT, _field(_NAME, name.encode())) for name in names)
+    return _field(_GRAPH, infos)
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """Return a length-delimited field as protobuf encodes it."""
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
