@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from index_store.db import META, SNAPSHOTS, read_connection, unfinished
+from index_store.db import DAMAGE, META, SNAPSHOTS, read_connection, unfinished
 from index_store.disk import make_folder, sync_data, sync_folder, write_error
 from index_store.errors import StoreCorrupt, StoreError, TargetExists
 from index_store.segment import Segment
@@ -160,7 +160,7 @@ def _copy_database(source: Path, part: Path, mark: str | None) -> None:
             copy.execute("DELETE FROM kv WHERE key = ?", [SNAPSHOT])
             if mark is not None:
                 copy.execute("INSERT INTO kv VALUES (?, ?)", [SNAPSHOT, mark])
-    except sqlite3.DatabaseError as error:
+    except DAMAGE as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
         raise StoreCorrupt(source / META, str(error)) from error

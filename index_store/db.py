@@ -29,6 +29,9 @@ MENDED = f"{META}.mended"  # a whole new database, which a repair is about to pu
 BUSY_TIMEOUT_S = 10.0
 SNAPSHOTS = 5  # taken before a file that vanished is called damage
 
+# What the driver raises of a damaged database: it cannot even decode some of SQLite's messages.
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -156,7 +159,7 @@ def check_format(store: Path, connection: sqlite3.Connection) -> None:
         row = found and connection.execute("SELECT value FROM kv WHERE key = 'format'").fetchone()
     except sqlite3.OperationalError:
         raise
-    except sqlite3.DatabaseError as error:
+    except DAMAGE as error:
         raise StoreCorrupt(store / META, str(error)) from error
     if not row and any(store.glob("vec/*.vec")):
         # Taken for a store that was never filled, its vectors would be cleared away.
@@ -192,7 +195,7 @@ class ReadPool:
             yield connection
         except sqlite3.OperationalError as error:
             raise StoreError(f"the index cannot be read just now: {error}") from error
-        except sqlite3.DatabaseError as error:
+        except DAMAGE as error:
             raise StoreCorrupt(self._store / META, str(error)) from error
         finally:
             if connection.in_transaction:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 
 from index_store import digest, rows, schema, verify
-from index_store.db import MENDED, META, read_connection
+from index_store.db import DAMAGE, MENDED, META, read_connection
 from index_store.disk import sync_data, sync_folder, write_error
 from index_store.errors import StoreCorrupt, StoreError
 from index_store.segment import HEADER_BYTES, header_fields
@@ -40,7 +40,7 @@ def needed(store: Path) -> bool:
     try:
         found = verify.database_problems(connection, store, full=True)
         return any(True for _ in (*found, *verify.place_problems(connection, store)))
-    except (sqlite3.DatabaseError, StoreError):
+    except (*DAMAGE, StoreError):
         return True
     finally:
         connection.close()
@@ -73,7 +73,7 @@ def salvage(store: Path, aside: Path, lose: Lose) -> None:
             for table in (schema.collection, schema.segment, schema.failure, schema.item)
         }
         # All that is in the log goes into the file, so that the new file can do without one.
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*DAMAGE):
             old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         with contextlib.suppress(sqlite3.Error):
@@ -107,13 +107,13 @@ def _readable(connection: sqlite3.Connection, table: str) -> Iterator[Sequence[A
                 last, gap = row[0], GAP
                 yield row[1:]
             return
-        except sqlite3.DatabaseError:
+        except DAMAGE:
             if direction == "ASC":
                 low = last or low
             else:
                 high = last or high
     for rowid in range(low + 1, min(high, low + gap)):
-        with contextlib.suppress(sqlite3.DatabaseError):
+        with contextlib.suppress(*DAMAGE):
             yield from connection.execute(
                 f"SELECT * FROM {table} NOT INDEXED WHERE rowid = {rowid}"
             )

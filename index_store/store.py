@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from index_store.collection import Collection
-from index_store.db import META, ReadPool, not_found, read_connection, writer_engine
+from index_store.db import DAMAGE, META, ReadPool, not_found, read_connection, writer_engine
 from index_store.disk import make_folder, network_file_system, sync_folder, write_error
 from index_store.errors import (
     CollectionExists,
@@ -247,7 +247,7 @@ def refuse_newer_and_snapshots(path: Path) -> None:
         return  # a crash before the first commit: the file has no tables yet
     try:
         taken = connection.execute("SELECT value FROM kv WHERE key = ?", [SNAPSHOT]).fetchone()
-    except sqlite3.DatabaseError as error:
+    except DAMAGE as error:
         raise StoreCorrupt(path / META, str(error)) from error
     finally:
         connection.close()

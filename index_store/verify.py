@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from index_store import ann, digest, rows
-from index_store.db import META, read_connection
+from index_store.db import DAMAGE, META, read_connection
 from index_store.errors import StoreCorrupt, StoreError
 from index_store.lexical import LEXICAL, problem
 from index_store.segment import Segment
@@ -24,7 +24,7 @@ def verify(store: Path, *, full: bool) -> list[Problem]:
         return [Problem(META, error.what)]
     try:
         return list(_problems(connection, store, full=full))
-    except sqlite3.DatabaseError as error:
+    except DAMAGE as error:
         return [Problem(META, str(error))]
     finally:
         connection.close()

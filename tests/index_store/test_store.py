@@ -19,6 +19,7 @@ from index_store.errors import (
     StoreNotFound,
     StoreTooNew,
 )
+from index_store.verify import verify
 from tests.index_store.conftest import SPACE, one_hot, pictures, unit_rows
 
 
@@ -160,6 +161,17 @@ def test_a_changed_row_is_found(tmp_path: Path) -> None:
         assert any("/p/3.jpg" in p.what for p in store.verify(full=True))
         with pytest.raises(StoreCorrupt, match="changed since"):
             store.collection("default").get(["/p/3.jpg"])
+
+
+def test_damage_that_the_driver_cannot_even_name_is_reported(tmp_path: Path) -> None:
+    """SQLite's message quotes the damaged name, which is no UTF-8 any more."""
+    path = filled(tmp_path / "s")
+    data = (path / "meta.db").read_bytes()
+    (path / "meta.db").write_bytes(data.replace(b"CREATE TABLE kv", b"CREATE TABL\xee kv"))
+    for options in ({}, {"readonly": True}):
+        with pytest.raises(StoreCorrupt, match=r"meta\.db"):
+            Store.open(path, **options)
+    assert verify(path, full=True) != []
 
 
 def test_a_garbage_database_is_reported(tmp_path: Path) -> None:
