@@ -29,7 +29,7 @@ def net(fusion: str) -> Fusion:
         torch.zeros(1960),
         torch.ones(1960),
         9,
-        (torch.zeros(1936), torch.ones(1936)),
+        (torch.zeros(2640), torch.ones(2640)),
         (torch.zeros(384), torch.ones(384)),
     )
     made = Fusion(Shape(fusion), given).eval()  # type: ignore[arg-type]
