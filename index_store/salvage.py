@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def salvage(store: Path, aside: Path, lose: Lose) -> None:
     finally:
         with contextlib.suppress(sqlite3.Error):
             old.close()
-    collections = [c for c in map(_with_dim(store), tables["collection"]) if _is_collection(c)]
+    collections = _distinct(map(_with_dim(store), tables["collection"]))
     if not collections:
         raise StoreCorrupt(
             store / META, "not even its list of collections can be read; restore a snapshot "
@@ -133,6 +133,15 @@ def _with_dim(store: Path) -> Callable[[Row], Row]:
     return corrected
 
 
+def _distinct(found: Iterable[Row]) -> list[Row]:
+    """Return what can be a collection; of two of one id or name the first."""
+    kept: dict[Any, Row] = {}
+    for row in found:
+        if _is_collection(row) and all(row["name"] != k["name"] for k in kept.values()):
+            kept.setdefault(row["id"], row)
+    return list(kept.values())
+
+
 def _is_collection(row: Row) -> bool:
     texts = all(isinstance(row[n], str) for n in ("name", "space", "metric", "model", "created"))
     return texts and isinstance(row["dim"], int) and row["dim"] > 0
@@ -150,6 +159,8 @@ def _write(
             connection.execute(insert(schema.collection).values(row))
         taken: set[tuple[int, str]] = set()
         places: set[tuple[int, str, int]] = set()
+        ids: set[int] = set()
+        renumbered: list[Row] = []
         for row in tables["item"]:
             if (reason := _fault(row, names)) or (row["collection_id"], row["key"]) in taken or (
                 row["collection_id"], row["kind"], row["pos"]) in places:  # fmt: skip
@@ -158,6 +169,12 @@ def _write(
                 continue
             taken.add((row["collection_id"], row["key"]))
             places.add((row["collection_id"], row["kind"], row["pos"]))
+            if row["id"] in ids:  # of one of the two it has changed; the rest of both is whole
+                renumbered.append({name: row[name] for name in row if name != "id"})
+                continue
+            ids.add(row["id"])
+            connection.execute(insert(schema.item).values(row))
+        for row in renumbered:  # after all that have ids, so beyond them
             connection.execute(insert(schema.item).values(row))
         for row in _segments(store, collections, tables):
             connection.execute(insert(schema.segment).values(row))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from index_store import Failure, Item, Store
+from index_store import Failure, Item, Store, salvage
 from index_store.errors import StoreCorrupt
 from index_store.repair import repair
 from index_store.verify import verify
@@ -121,6 +121,25 @@ def test_a_change_in_the_small_tables_is_found_and_loses_no_item(
     sql(path, statement)
     assert verify(path, full=True) != []
     assert repair(path).lost == ()
+    assert len(state(path)[0]) == 23
+
+
+def test_two_rows_of_one_id_are_both_kept(path: Path) -> None:
+    """A damaged page can name a row by another's id; the checksum of neither row tells."""
+    raw = sqlite3.connect(path / "meta.db")
+    tables = {}
+    for name in ("collection", "segment", "failure", "item"):
+        found = raw.execute(f"SELECT * FROM {name}")
+        columns = [column for column, *_ in found.description]
+        tables[name] = [dict(zip(columns, row, strict=True)) for row in found]
+    raw.close()
+    tables["item"][3]["id"] = tables["item"][4]["id"]
+    twice = [*tables["collection"], dict(tables["collection"][0], name="other")]
+    new = path / "meta.db.new"
+    lost: list[str] = []
+    salvage._write(new, path, salvage._distinct(twice), tables, lambda *a, **_: lost.append(str(a)))
+    new.replace(path / "meta.db")
+    assert lost == []
     assert len(state(path)[0]) == 23
 
 

@@ -63,10 +63,14 @@ def test_a_wrong_call_is_told_before_a_model_is_loaded(mmsearch: Mmsearch, photo
     call = ("ask", "what?", "--answerer", "vilt:nowhere")
     assert "one of the two" in mmsearch(*call).err
     assert mmsearch(*call, "--image", photos / "red.png", "--where", "width > 1").code == 2
-    done = mmsearch(*call, "--image", photos / "red.png")
+    assert mmsearch("ask", " ", "--image", photos / "red.png", "--answerer", "x").code == 2
+
+
+def test_a_model_that_is_not_there_is_named(mmsearch: Mmsearch, photos: Path) -> None:
+    pytest.importorskip("torch")
+    done = mmsearch("ask", "what?", "--answerer", "vilt:nowhere", "--image", photos / "red.png")
     assert done.code == 4
     assert "nowhere does not exist" in done.err
-    assert mmsearch("ask", " ", "--image", photos / "red.png", "--answerer", "x").code == 2
 
 
 def test_eval_takes_a_folder_of_regions_and_names_the_picture_without(
