@@ -83,14 +83,14 @@ class _Inner:
         return np.concatenate(self._parts(batch), 1).astype(np.float32)
 
     def _parts(self, batch: Array) -> list[Array]:
-        last, *stages, own = self._visual.run({"image": np.asarray(batch, np.float32)})
+        last, *stages, own = self._visual.run(image=np.asarray(batch, np.float32))
         means = [maps.mean((2, 3)) for maps in (last, *stages)]
         spreads = [maps.std((2, 3)) for maps in stages]
         return [*means, *spreads, own]
 
     def questions(self, texts: Sequence[str]) -> Floats:
         ids, mask = self._tokens(texts, whole=False)
-        words, _ = self._textual.run({"input_ids": ids, "attention_mask": mask})
+        (words,) = self._textual.run(input_ids=ids, attention_mask=mask)
         there = mask[:, :, None] > 0
         mean = np.where(there, words, 0).sum(1) / there.sum(1)
         most = np.where(there, words, -np.inf).max(1)
@@ -111,6 +111,6 @@ def _inner_of(encoder: Encoder, threads: int) -> _Inner | None:
         return None
     return _Inner(
         encoder,
-        InnerTower(visual, [m for m in maps if m], threads=threads),
+        InnerTower(visual, [m for m in maps if m], own=True, threads=threads),
         InnerTower(textual, [words], threads=threads),
     )

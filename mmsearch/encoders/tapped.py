@@ -1,67 +1,20 @@
-"""What the towers of an ONNX bundle compute on the way to their vectors: maps, words.
-
-ONNX Runtime gives only what a graph names as its output, and the package that could rename
-(`onnx`) is not in the core install. But protobuf messages merge when they are written one after
-the other: a few bytes behind the graph's own make a tensor inside an output of it.
-"""
+"""The maps and words that an encoder's two towers compute on the way to their vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
 
-from mmsearch.cores import usable_cores
+from mmsearch.encoders.inner import InnerTower
 from mmsearch.encoders.onnx import OnnxEncoder
-from mmsearch.encoders.sessions import session_options
 from mmsearch.encoders.tokens import Tokens
 from mmsearch.errors import ModelUnavailable
 from mmsearch.types import Array
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-_GRAPH, _OUTPUT, _NAME = 7, 12, 1  # fields of ModelProto, GraphProto, ValueInfoProto (onnx.proto)
-_FOLDER = "session.model_external_initializers_file_folder_path"
-
-
-class InnerTower:
-    """One tower that gives the named tensors. Thread-safe.
-
-    Raises:
-        ModelUnavailable: the graph cannot be loaded, or has no such tensor.
-    """
-
-    def __init__(self, path: Path, names: Sequence[str], *, threads: int | None = None) -> None:
-        self.path, self.names = path, list(names)
-        options = session_options(threads=threads or usable_cores(), optimized=False, brief=False)
-        options.add_session_config_entry(_FOLDER, str(path.parent.resolve()))
-        try:
-            graph = path.read_bytes() + as_outputs(names)
-            self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            if not isinstance(error, OSError) and "onnxruntime" not in type(error).__module__:
-                raise
-            raise ModelUnavailable(
-                f"{path} does not give {', '.join(names)}, which the re-ranker reads: {error}"
-            ) from error
-
-    def run(self, **given: Array) -> list[Array]:
-        """Return the named tensors.
-
-        Raises:
-            ModelUnavailable: the graph refuses the inputs.
-        """
-        try:
-            found: list[Array] = self._session.run(self.names, given)
-        except Exception as error:
-            if "onnxruntime" not in type(error).__module__:
-                raise
-            raise ModelUnavailable(f"{self.path} refuses its input: {error}") from error
-        return found
 
 
 class InnerEncoder:
@@ -146,22 +99,3 @@ class InnerEncoder:
                 "take: set mlm_weight to 0"
             )
         return found
-
-
-def as_outputs(names: Sequence[str]) -> bytes:
-    """Return what, written behind a serialised ONNX model, makes these tensors outputs of it."""
-    infos = b"".join(_field(_OUTPUT, _field(_NAME, name.encode())) for name in names)
-    return _field(_GRAPH, infos)
-
-
-def _field(number: int, value: bytes) -> bytes:
-    """Return a length-delimited field as protobuf encodes it."""
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
