@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "answer_metrics",
      "caption_metrics", "wordnet", "sources",
      "cells", "thumbnails", "metadata", "xmp", "asking", "dates", "ordering",
-     "frames", "archives", "isolation", "composing", "cutoff", "fetching"},
+     "frames", "archives", "isolation", "composing", "cutoff", "fetching", "regions"},
     {"registry", "uris", "cores", "files", "photos", "origins"},
     {"types"},
     {"errors", "version"},

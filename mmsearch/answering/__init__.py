@@ -14,7 +14,7 @@ from mmsearch.registry import Registry
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mmsearch.answering.regions import Regions
+    from mmsearch.regions import Regions
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmsearch.answering import Answer, Answerer
-from mmsearch.answering.regions import Regions, read_regions
 from mmsearch.errors import BadPicture, BadQuery, BadRegions
 from mmsearch.images import open_picture
+from mmsearch.regions import Regions, read_regions
 from mmsearch.sources import open_source
 from mmsearch.types import Item
 from mmsearch.uris import path_of, uri_of

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from transformers import BlipForConditionalGeneration, BlipForQuestionAnswering
 
 from mmsearch.answering import Answer
-from mmsearch.answering.loading import Loaded, load, refusals
+from mmsearch.encoders.pretrained import Loaded, load, refusals
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mmsearch.answering.regions import Regions
+    from mmsearch.regions import Regions
 
 BEAMS = 3
 ANSWER_TOKENS, CAPTION_TOKENS = 12, 40

@@ -21,7 +21,7 @@ from mmsearch.errors import ModelUnavailable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mmsearch.answering.regions import Regions
+    from mmsearch.regions import Regions
 
 FORMAT = 1
 FACTS, GRAPH = "answers.json", "answers.onnx"

@@ -10,7 +10,7 @@ from mmsearch.answering import Answer
 from mmsearch.errors import ModelUnavailable
 
 if TYPE_CHECKING:
-    from mmsearch.answering.loading import Loaded
+    from mmsearch.encoders.pretrained import Loaded
 
 
 def labels_of(loaded: Loaded) -> list[str]:

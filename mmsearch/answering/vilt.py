@@ -8,12 +8,12 @@ from transformers import ViltForQuestionAnswering
 
 from mmsearch.answering import Answer
 from mmsearch.answering.labels import best_labels, labels_of
-from mmsearch.answering.loading import Loaded, load, refusals
+from mmsearch.encoders.pretrained import Loaded, load, refusals
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mmsearch.answering.regions import Regions
+    from mmsearch.regions import Regions
 
 
 class Vilt:

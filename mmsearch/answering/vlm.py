@@ -9,13 +9,13 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from mmsearch.answering import Answer
-from mmsearch.answering.loading import Loaded, load, refusals
+from mmsearch.encoders.pretrained import Loaded, load, refusals
 from mmsearch.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mmsearch.answering.regions import Regions
+    from mmsearch.regions import Regions
 
 SHORT = "Answer with a word or a short phrase."
 DESCRIBE = "Describe this picture in one sentence."

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from mmsearch.errors import ModelUnavailable
 
 if TYPE_CHECKING:
-    from mmsearch.answering.loading import Loaded
+    from mmsearch.encoders.pretrained import Loaded
 
 Message = dict[str, Any]
 REPLY_BYTES = 4 << 20
@@ -115,7 +115,7 @@ class Local:
         self, messages: Sequence[Message], tools: Sequence[Message], *, seconds: float
     ) -> Message:
         """Return what the model writes, its calls read. Raises as `Planner.reply`."""
-        from mmsearch.answering.loading import refusals
+        from mmsearch.encoders.pretrained import refusals
 
         with refusals(self._loaded.folder):
             given = self._loaded.moved(
@@ -159,7 +159,7 @@ def open_local(argument: str, *, threads: int | None, device: str | None) -> Loc
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from mmsearch.answering.loading import load
+    from mmsearch.encoders.pretrained import load
 
     return Local(load(AutoModelForCausalLM, argument, spec="", model_type=None, threads=threads,
                       device=device, processor=AutoTokenizer))  # fmt: skip

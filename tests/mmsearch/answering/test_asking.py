@@ -9,8 +9,8 @@ from PIL import Image
 
 from mmsearch.answering import Answer
 from mmsearch.answering.asking import Asked, ask_file, ask_items, together
-from mmsearch.answering.regions import Regions
 from mmsearch.errors import BadQuery
+from mmsearch.regions import Regions
 from mmsearch.types import Item
 from mmsearch.uris import uri_of
 from tests.mmsearch.conftest import paint

@@ -13,8 +13,8 @@ pytest.importorskip("torch")
 tf = pytest.importorskip("transformers")
 
 from mmsearch.answering import load_answerer, load_captioner  # noqa: E402
-from mmsearch.answering.regions import read_regions  # noqa: E402
 from mmsearch.errors import BadRegions, ModelUnavailable, UnknownName  # noqa: E402
+from mmsearch.regions import read_regions  # noqa: E402
 from tests.mmsearch.answering import models  # noqa: E402
 from tests.mmsearch.encoders.hf_models import picture  # noqa: E402
 
