@@ -25,6 +25,7 @@ from index_store.segment import Halves
 from index_store.types import Vectors
 
 _CHUNK = 65_536
+_KEPT = 64
 
 
 class AnnIndex:
@@ -33,6 +34,7 @@ class AnnIndex:
     def __init__(self, index: Any) -> None:
         self._index = index
         self._refined: _Refined | None = None
+        self._params: dict[tuple[int, int, int], Any] = {}  # they cost more than a small search
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -52,10 +54,12 @@ class AnnIndex:
         return [row[row >= 0] for row in found]
 
     def scored(
-        self, rows: Halves, queries: Vectors, candidates: int, probes: int = 0,
+        self, rows: Halves, queries: Vectors, k: int, candidates: int, probes: int = 0,
         allowed: Mask | None = None,
     ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]] | None:  # fmt: skip
-        """Return the same candidates with their exact scores, from `rows`, the indexed vectors.
+        """Return the k best of the same candidates, or more, with their exact scores, from
+        `rows`, the indexed vectors; of equal scores either none is left out or all that are no
+        better than the k-th.
 
         None where this faiss cannot read vectors that are not its own.
         """
@@ -64,11 +68,17 @@ class AnnIndex:
         refined = self._refined.index
         if refined is None:
             return None
-        faiss = _faiss()
-        own = self._parameters(probes, allowed)
-        params = faiss.IndexRefineSearchParameters(k_factor=1, base_index_params=own)
-        scores, found = refined.search(queries, min(candidates, len(self)), params=params)
-        return [(f[f >= 0], s[f >= 0]) for f, s in zip(found, scores, strict=True)]
+        candidates = min(candidates, len(self))
+        some = min(k + 1, candidates)
+        while True:
+            params = self._refining(some, candidates, probes, allowed)
+            scores, found = refined.search(queries, some, params=params)
+            # Where the last ones are equal, chance chose among them.
+            if some == candidates or (scores[:, -2] > scores[:, -1]).all():
+                break
+            some = candidates
+        return [(f, s) if f[-1] >= 0 else (f[f >= 0], s[f >= 0])
+                for f, s in zip(found, scores, strict=True)]  # fmt: skip
 
     def save(self, path: Path) -> tuple[int, str]:
         """Write to a new file; return its size and blake2b. The caller syncs and renames.
@@ -89,6 +99,20 @@ class AnnIndex:
 
             faiss.write_index(self._index, faiss.PyCallbackIOWriter(write))
         return size, digest.hexdigest()
+
+    def _refining(self, some: int, candidates: int, probes: int, allowed: Mask | None) -> Any:
+        """Return how to score so many candidates and give some of them."""
+        if allowed is None and (known := self._params.get((some, candidates, probes))):
+            return known
+        own = self._parameters(probes, allowed)
+        # faiss cuts their product, a float32, down to a whole number.
+        params = _faiss().IndexRefineSearchParameters(
+            k_factor=(candidates + 0.5) / some, base_index_params=own
+        )
+        params.kept = own  # faiss does not keep it alive
+        if allowed is None and len(self._params) < _KEPT:
+            self._params[some, candidates, probes] = params
+        return params
 
     def _parameters(self, probes: int, allowed: Mask | None) -> Any:
         faiss = _faiss()
@@ -111,6 +135,8 @@ class _Refined:
         self.index = self._flat and _faiss().IndexRefine(base, self._flat)
 
     def reads(self, rows: Halves) -> bool:
+        if rows is self._rows:
+            return True
         return len(rows) == len(self._rows) and rows.ctypes.data == self._rows.ctypes.data
 
 

@@ -6,17 +6,15 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from index_store import rows
+from index_store import hits, rows
 from index_store.db import ReadPool, on_the_newest
 from index_store.errors import BadVectors, CollectionNotFound, SpaceMismatch
 from index_store.masks import Masks
-from index_store.scan import Mask, Positions, Scores
 from index_store.shelf import Shelf, load_shelf
 from index_store.types import (
     KINDS,
@@ -39,10 +37,6 @@ from index_store.where import Where, to_sql
 if TYPE_CHECKING:
     from index_store.optimizing import Bench
     from index_store.writer import Writer
-
-# Rows are fetched for a few more than k: some of the best vectors may belong to items that
-# were deleted or replaced since.
-SPARE = 16
 
 
 class Collection(Upkeep):
@@ -105,7 +99,8 @@ class Collection(Upkeep):
         It pays from `threshold` rows on (default 200,000), when there is none yet or a fifth
         of the rows are newer than the last one. Its kind is chosen anew for that many rows and
         for the recall and memory that `optimize` was asked for last (default: recall@10 0.95),
-        and measured as `optimize` does. Searches and writes go on meanwhile.
+        and measured as `optimize` does, which tries more of them. Searches and writes go on
+        meanwhile.
         """
         from index_store.optimizing import optimize
         from index_store.publish import pays
@@ -119,7 +114,7 @@ class Collection(Upkeep):
         # How fast it is depends on what else this machine does now: for `optimize` alone.
         target = replace(known.target if known else Target(), max_latency_ms=None)
         self._write()
-        return optimize(self._bench(kind), target, None, (), exact=False).published
+        return optimize(self._bench(kind), target, None, (), exact=False, thorough=False).published
 
     def optimize(
         self, kind: Kind = "image", *, target: Target | None = None,
@@ -136,8 +131,8 @@ class Collection(Upkeep):
             queries: (q, dim) unit rows of the sort that will be asked. Default: stored vectors
                 of the other kind (captions, for pictures), else of the same kind, which
                 flatter: see `OptimizeReport.flattering`.
-            indexes: kinds to try (`recipe.INDEX_KINDS`); the fastest is taken. Default: chosen
-                by the number of rows and the memory allowed; the first that meets the target.
+            indexes: kinds to try (`recipe.INDEX_KINDS`). Default: chosen by the number of rows
+                and the memory allowed. The fastest that meets the target is taken.
             dry_run: measure, publish nothing.
             progress: told what is being done.
 
@@ -288,8 +283,8 @@ class Collection(Upkeep):
                 allowed = self._masks.passing(
                     connection, self._id, kind, where, seq=shelf.seq, end=shelf.end
                 )
-            best, live = self._best(connection, shelf, kind, vectors, k, allowed, effort)
-            return [self._matches(shelf, live, b, k) for b in best]
+            found, live = hits.best(connection, self._id, kind, shelf, vectors, k, allowed, effort)
+            return [hits.matches(self._path, shelf, live, f, k) for f in found]
 
     def check_space(self, space: Space) -> None:
         """Raise SpaceMismatch unless `space` is this collection's."""
@@ -305,7 +300,8 @@ class Collection(Upkeep):
                 f"collection {self.name!r} takes vectors of shape (n, {self.space.dim}), "
                 f"not {vectors.shape}"
             )
-        if not np.all(np.isfinite(vectors)):
+        # Their product with themselves is quicker to look at, and infinite for a few finite ones.
+        if not np.isfinite(np.vdot(vectors, vectors)) and not np.all(np.isfinite(vectors)):
             raise BadVectors("the vectors hold a NaN or an infinity")
         return vectors
 
@@ -332,60 +328,10 @@ class Collection(Upkeep):
             self._shelves[kind] = shelf
         return shelf
 
-    def _best(
-        self, connection: sqlite3.Connection, shelf: Shelf, kind: Kind, vectors: Vectors, k: int,
-        allowed: Mask | None, effort: int | None,
-    ) -> tuple[list[tuple[Positions, Scores]], dict[int, tuple[Any, ...]]]:  # fmt: skip
-        """Return k or more live positions for each query, with some dead ones, and the rows of
-        the first k live ones at least."""
-        want = k + SPARE
-        while True:
-            best = shelf.best(vectors, want, allowed, effort)
-            live = self._live(connection, kind, best, k)
-            enough = all(sum(p in live for p in ps.tolist()) >= k for ps, _ in best)
-            if enough or want >= shelf.slots:
-                return best, live
-            want *= 4
-
     def _bench(self, kind: Kind) -> Bench:
         """Return what `optimizing` measures on."""
         from index_store.optimizing import Bench
 
         with self._readers.snapshot() as connection:
             shelves = {k: self._shelf(connection, k) for k in KINDS}
-
-        def find(tried: Shelf, vector: Vectors, k: int) -> Positions:
-            with self._readers.snapshot() as connection:
-                best, live = self._best(connection, tried, kind, vector, k, None, None)
-                self._matches(tried, live, best[0], k)
-            return best[0][0][[int(p) in live for p in best[0][0]]]
-
-        return Bench(self._path, self._id, kind, shelves, self._readers, self._writer, find)
-
-    def _live(
-        self, connection: sqlite3.Connection, kind: Kind,
-        best: list[tuple[Positions, Scores]], k: int,
-    ) -> dict[int, tuple[Any, ...]]:  # fmt: skip
-        """Return the rows, by position, of the positions that still belong to an item: of the
-        first k of each list, and, only if some of those do not, of all the others."""
-        first = {p for ps, _ in best for p in ps[:k].tolist()}
-        found = rows.fetch(connection, self._id, "pos", first, kind=kind)
-        live = {row[7]: row for row in found}
-        if len(live) < len(first):
-            others = {p for ps, _ in best for p in ps[k:].tolist()} - first
-            live |= {
-                row[7]: row for row in rows.fetch(connection, self._id, "pos", others, kind=kind)
-            }
-        return live
-
-    def _matches(
-        self, shelf: Shelf, live: dict[int, tuple[Any, ...]],
-        best: tuple[Positions, Scores], k: int,
-    ) -> list[Match]:  # fmt: skip
-        pairs = zip(best[0].tolist(), best[1].tolist(), strict=True)
-        hits = list(islice(((live[p], score) for p, score in pairs if p in live), k))
-        shelf.check([row[7] for row, _ in hits], [row[8] for row, _ in hits])
-        # Rounding to float16 can make a cosine 1.00004.
-        return [
-            Match(rows.to_item(row, self._path), min(max(score, -1.0), 1.0)) for row, score in hits
-        ]
+        return Bench(self._path, self._id, kind, shelves, self._readers, self._writer)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from index_store import ann
+from index_store import ann, hits
 from index_store.db import ReadPool
 from index_store.errors import BadVectors
 from index_store.masks import live_rows
@@ -42,6 +42,7 @@ K = 10  # recall@10
 QUERIES = 400  # half to tune, half to judge
 FEWEST_QUERIES = 20
 WARM_UP = 3
+CHEAP = 1_024  # candidates: up to here longer codes would not be faster
 # Tuned to somewhat more than the target, since the other half of the queries judges.
 SAFETY = 0.25
 
@@ -73,8 +74,7 @@ Built = tuple[Trial, Recipe, ann.AnnIndex | None]
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A collection as it is measured. find: the way of a query through a shelf that is tried,
-    returns the positions of at least k items, if so many are there."""
+    """A collection as it is measured."""
 
     store: Path
     collection: int
@@ -82,18 +82,28 @@ class Bench:
     shelves: Mapping[Kind, Shelf]
     readers: ReadPool
     writer: Writer | None
-    find: Callable[[Shelf, Vectors, int], Positions]
 
     @property
     def shelf(self) -> Shelf:
         return self.shelves[self.kind]
 
+    def find(self, tried: Shelf, vector: Vectors, k: int) -> Positions:
+        """Return the positions of at least k items, if so many are there, found through a shelf
+        that is tried, all the way that a query goes."""
+        with self.readers.snapshot() as connection:
+            found, live = hits.best(connection, self.collection, self.kind, tried, vector, k)
+            hits.matches(self.store, tried, live, found[0], k)
+        positions = found[0][0]
+        return positions[[p in live for p in positions.tolist()]]
+
 
 def optimize(
     bench: Bench, target: Target, vectors: Vectors | None, indexes: Sequence[str],
-    *, exact: bool = True, publish: bool = True, progress: Progress | None = None,
+    *, exact: bool = True, thorough: bool = True, publish: bool = True,
+    progress: Progress | None = None,
 ) -> OptimizeReport:  # fmt: skip
-    """See `Collection.optimize`. exact: whether exact search may be chosen."""
+    """See `Collection.optimize`. exact: whether exact search may be chosen; thorough: as in
+    `trials`."""
     shelf = bench.shelf
     with bench.readers.snapshot() as connection:
         live = live_rows(connection, bench.collection, bench.kind, shelf.end)
@@ -101,11 +111,11 @@ def optimize(
             queries = stored_queries(connection, bench.collection, bench.kind, bench.shelves)
         else:
             queries = Queries(vectors, "given")
-    tries = recipes(shelf.slots, queries.vectors.shape[1], target, indexes, queries)
-    tries = [r for r in tries if exact or r.kind != "exact"]
-    measured, best = trials(
-        shelf, live, queries, target, tries, bench.find, first=not indexes, progress=progress
-    )
+    tries = families(shelf.slots, queries.vectors.shape[1], target, indexes, queries)
+    if not exact:
+        tries = [f for f in tries if f[0].kind != "exact"]
+    judge = Judge(shelf, live, queries, target, bench.find, progress)
+    measured, best = trials(judge, tries, named=bool(indexes), thorough=thorough)
     published = best is not None and publish
     if best and published and bench.writer:
         published = publish_index(
@@ -117,49 +127,85 @@ def optimize(
     )  # fmt: skip
 
 
-def trials(
-    shelf: Shelf, live: Mask, queries: Queries, target: Target, recipes: Sequence[Recipe],
-    ask: Ask, *, first: bool, progress: Progress | None = None,
-) -> tuple[list[Trial], Built | None]:  # fmt: skip
-    """Return all that was measured, and the one chosen with its index, or None.
-
-    Args:
-        live: by position; dead rows are no answers.
-        ask: the way a query goes, timed.
-        first: take the first recipe that meets the target; else the fastest of all.
+class Judge:
+    """Builds, tunes and measures one index after another with the same queries.
 
     Raises:
         BadVectors: fewer than 20 queries.
     """
-    if len(queries) < FEWEST_QUERIES:
-        raise BadVectors(f"{len(queries)} queries measure nothing: at least {FEWEST_QUERIES}")
-    tuning, judging = queries.halves()
-    say = progress or (lambda _: None)
-    say(f"exact answers to {len(queries)} queries")
-    truth_tuning, truth_judging = (_truth(shelf, live, half) for half in (tuning, judging))
-    best: Built | None = None
-    measured = []
-    for recipe in recipes:
-        say(f"building {recipe.kind}" if recipe.kind != "exact" else "measuring exact search")
+
+    def __init__(
+        self, shelf: Shelf, live: Mask, queries: Queries, target: Target, ask: Ask,
+        progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        """live: by position; dead rows are no answers. ask: the way a query goes, timed."""
+        if len(queries) < FEWEST_QUERIES:
+            raise BadVectors(f"{len(queries)} queries measure nothing: at least {FEWEST_QUERIES}")
+        self.shelf, self.target, self.ask = shelf, target, ask
+        self.say = progress or (lambda _: None)
+        self.tuning, self.judging = queries.halves()
+        self.say(f"exact answers to {len(queries)} queries")
+        self.truths = [_truth(shelf, live, half) for half in (self.tuning, self.judging)]
+
+    def __call__(self, recipe: Recipe) -> Built:
+        name = f"{recipe.kind} subs={recipe.subs}" if recipe.subs else recipe.kind
+        self.say(f"building {name}" if recipe.kind != "exact" else "measuring exact search")
         start = time.perf_counter()
-        index = None if recipe.kind == "exact" else build(shelf, recipe)
+        index = None if recipe.kind == "exact" else build(self.shelf, recipe)
         build_s = time.perf_counter() - start
         if index is not None:
-            recipe = _tuned(recipe, index, shelf, tuning, truth_tuning, target)
-        recipe = recipe.aimed(target)
-        say(f"measuring {recipe.kind}")
-        trial = _judged(shelf, recipe, index, judging, truth_judging, target, ask, build_s)
-        measured.append(trial)
-        if not trial.missed and (best is None or trial.p50_ms < best[0].p50_ms):
-            best = trial, recipe, index
-        if best and first:
+            recipe = _tuned(recipe, index, self.shelf, self.tuning, self.truths[0], self.target)
+            self.say(f"measuring {name}")
+        recipe = recipe.aimed(self.target)
+        trial = _judged(
+            self.shelf, recipe, index, self.judging, self.truths[1], self.target, self.ask, build_s
+        )
+        return trial, recipe, index
+
+
+def trials(
+    judge: Callable[[Recipe], Built], families: Sequence[Sequence[Recipe]],
+    *, named: bool = False, thorough: bool = True,
+) -> tuple[list[Trial], Built | None]:  # fmt: skip
+    """Return all that was measured, and the one chosen with its index, or None.
+
+    The fastest of those that meet the target is chosen; exact search, which loses nothing, also
+    if another takes more than half of its time.
+
+    Args:
+        named: every one was asked for by name. Else a family whose first is slower than what is
+            there already is left, and exact search is not measured after others.
+        thorough: try all families. Else the first that meets the target ends it, and within it
+            the first that does so with few candidates.
+    """
+    best: Built | None = None
+    measured = []
+    for family in families:
+        before = best
+        if before and not named and family[0].kind == "exact":
+            continue
+        for recipe in family:
+            built = judge(recipe)
+            measured.append(built[0])
+            if not built[0].missed and (best is None or _cost(built) < _cost(best)):
+                best = built
+            if best and not thorough and best[1].candidates <= CHEAP:
+                break
+            if before and not named and built is not best:
+                break
+        if best and not thorough:
             break
     return measured, best
 
 
-def recipes(
+def _cost(built: Built) -> float:
+    trial, recipe, _ = built
+    return trial.p50_ms / 2 if recipe.kind == "exact" else trial.p50_ms
+
+
+def families(
     n: int, dim: int, target: Target, indexes: Sequence[str], queries: Queries
-) -> list[Recipe]:
+) -> list[list[Recipe]]:
     """Return what to try: the kinds that were named, or what `choose` says.
 
     Raises:
@@ -170,7 +216,8 @@ def recipes(
         raise ValueError(f"unknown kind of index {unknown[0]!r} (known: {', '.join(INDEX_KINDS)})")
     if indexes:
         able = [i for i in INDEX_KINDS if i in indexes and (i == "exact" or n >= SMALLEST)]
-        return [recipe_for(i, n, dim) for i in able] or [Recipe("exact")]
+        both = [recipe_for(i, n, dim, coarse=c) for i in able for c in (True, False)]
+        return [[r] for r in dict.fromkeys(both)] or [[Recipe("exact")]]
     return choose(n, dim, target, modality=queries.own is None)
 
 

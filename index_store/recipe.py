@@ -142,31 +142,36 @@ def recipe_for(kind: IndexKind, n: int, dim: int, *, coarse: bool = False) -> Re
     return Recipe(kind, lists=lists, subs=subs, probes=probes)
 
 
-def choose(n: int, dim: int, target: Target, *, modality: bool = True) -> list[Recipe]:
-    """Return what to try for n rows, the most promising first, all within the memory asked for.
+def choose(n: int, dim: int, target: Target, *, modality: bool = True) -> list[list[Recipe]]:
+    """Return what to try for n rows, in families of which the first is the most promising, all
+    within the memory asked for.
 
     Args:
         modality: whether it will be measured with queries of the sort that will be asked. If
             not, only kinds that look at every code: what others lose on queries from afar
             (texts asking pictures) would stay unseen.
     """
-    flat = [recipe_for("pq4fs", n, dim), recipe_for("pq4fs", n, dim, coarse=True)]
-    lists = [recipe_for("ivf-pq4fs", n, dim), recipe_for("ivf-pq4fs", n, dim, coarse=True)]
-    exact = Recipe("exact")
+    # Short codes with more candidates are the faster ones up to some recall.
+    flat = [recipe_for("pq4fs", n, dim, coarse=True), recipe_for("pq4fs", n, dim)]
+    lists = [recipe_for("ivf-pq4fs", n, dim, coarse=True), recipe_for("ivf-pq4fs", n, dim)]
+    exact = [Recipe("exact")]
     if n < SMALLEST:
-        tries = [exact]
+        families = [exact]
     elif n <= EXACT_ROWS:
-        tries = [exact, *flat]
+        families = [exact, flat]
     elif n <= FLAT_ROWS:
-        tries = [*flat, *lists, exact]
+        families = [flat, lists, exact]
     else:
-        tries = [*lists, *flat, recipe_for("ivf-rabitq", n, dim), exact]
+        families = [[*lists, recipe_for("ivf-rabitq", n, dim)], flat, exact]
     if not modality:
-        tries = [r for r in tries if not r.lists]
+        families = [f for f in families if not f[0].lists]
     most = target.max_ram
-    fitting = [r for r in tries if most is None or r.bytes_for(n, dim) <= most]
-    small = [r for r in [recipe_for("rabitq", n, dim)] if not fitting and n >= SMALLEST]
-    return list(dict.fromkeys([*fitting, *small]))
+    fitting = [
+        [r for r in dict.fromkeys(f) if most is None or r.bytes_for(n, dim) <= most]
+        for f in families
+    ]
+    fitting = [f for f in fitting if f]
+    return fitting or ([[recipe_for("rabitq", n, dim)]] if n >= SMALLEST else [])
 
 
 def ladder(recipe: Recipe) -> Iterable[int]:

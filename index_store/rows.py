@@ -88,13 +88,18 @@ def fetch(
     *, kind: str | None = None, columns: str = COLUMNS,
 ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
     """Yield the rows whose `column` (a name of ours, never a user's) is among the values."""
-    values = list(values)
+    values = list(dict.fromkeys(values))
     more, bound = (" AND kind = ?", [kind]) if kind else ("", [])
-    sql = f"SELECT {columns} FROM item WHERE collection_id = ?{more} AND {column} IN "
-    if len(values) <= FEW:
-        places = ", ".join("?" * len(values))
-        yield from connection.execute(f"{sql} ({places})", [collection, *bound, *values])
+    if 0 < len(values) <= FEW:
+        # Not IN, which sorts the values into a table of its own first.
+        sql = (
+            f"WITH wanted (value) AS (VALUES {', '.join(['(?)'] * len(values))}) "
+            f"SELECT {columns} FROM wanted CROSS JOIN item "
+            f"ON collection_id = ?{more} AND {column} = value"
+        )
+        yield from connection.execute(sql, [*values, collection, *bound])
         return
+    sql = f"SELECT {columns} FROM item WHERE collection_id = ?{more} AND {column} IN "
     for start in range(0, len(values), CHUNK):
         part = json.dumps(values[start : start + CHUNK])
         yield from connection.execute(

@@ -155,6 +155,11 @@ def header_fields(path: Path) -> tuple[int, int, str]:
     raise StoreCorrupt(path, "its header is not the one that was written")
 
 
+def crc(row: Halves) -> int:
+    """Return the CRC32 of a row's bytes, (dim,), as they are stored."""
+    return zlib.crc32(row.data)
+
+
 def crcs(rows: Halves) -> list[int]:
     """Return the CRC32 of each row's bytes as they are stored."""
     if not rows.size:

@@ -14,7 +14,7 @@ from index_store.errors import StoreCorrupt
 from index_store.recipe import Recipe, parse
 from index_store.scan import Mask, Part, Positions, Scores, decode, merge, rescore, scan, top
 from index_store.segment import Halves, Segment
-from index_store.segment import crcs as segment_crcs
+from index_store.segment import crc as segment_crc
 from index_store.types import Kind, Vectors
 
 VECTORS = "vec"
@@ -96,7 +96,7 @@ class Shelf:
                 early = found[allowed[found + file.base]] + file.base
                 answers.append((early, rescore(self.parts, query, early)))
         else:
-            answers = self._scored(file, self.index, queries, candidates, probes, within)
+            answers = self._scored(file, self.index, queries, want, candidates, probes, within)
         for n, (early, scores) in enumerate(answers):
             if allowed is not None and len(early) < needed:
                 answers[n] = scan(self.parts, queries[n : n + 1], want, allowed)[0]
@@ -106,14 +106,17 @@ class Shelf:
         return answers
 
     def _scored(
-        self, file: IndexFile, index: ann.AnnIndex, queries: Vectors, candidates: int, probes: int,
-        within: Mask | None,
+        self, file: IndexFile, index: ann.AnnIndex, queries: Vectors, want: int, candidates: int,
+        probes: int, within: Mask | None,
     ) -> list[tuple[Positions, Scores]]:  # fmt: skip
-        """Return positions and exact scores of the index's candidates for each query."""
+        """Return positions and exact scores of the `want` best, or more, of the index's
+        candidates for each query."""
         for part in self.parts:
             if part.base <= file.base and file.upto <= part.base + len(part.rows):
-                rows = part.rows[file.base - part.base : file.upto - part.base]
-                scored = index.scored(rows, queries, candidates, probes, within)
+                rows = part.rows
+                if len(rows) > file.upto - file.base:
+                    rows = rows[file.base - part.base : file.upto - part.base]
+                scored = index.scored(rows, queries, want, candidates, probes, within)
                 if scored is not None:
                     return [(found + file.base, scores) for found, scores in scored]
         named = index.search(queries, candidates, probes, within)
@@ -138,33 +141,23 @@ class Shelf:
         Raises:
             StoreCorrupt: it is not what was written, or not there.
         """
-        (block,) = self._checked([position], [crc])
-        row: Halves = block[0]
-        return row
+        self.check([position], [crc])
+        return self._stored(position)
 
     def check(self, positions: Sequence[int], crcs: Sequence[object]) -> None:
         """Compare stored vectors with their checksums; see `row` for errors."""
-        self._checked(positions, crcs)
+        for position, crc in zip(positions, crcs, strict=True):
+            if segment_crc(self._stored(position)) != crc:
+                (path,) = (s.path for s in self.segments if s.base <= position < s.end)
+                raise StoreCorrupt(path, f"the vector at position {position} has changed")
 
-    def _checked(self, positions: Sequence[int], crcs: Sequence[object]) -> list[Halves]:
-        """Return the vectors, in blocks and in no certain order."""
-        blocks, left = [], len(positions)
-        for part, segment in zip(self.parts, self.segments, strict=True):
-            low, high = part.base, part.base + len(part.rows)
-            here = [(p, c) for p, c in zip(positions, crcs, strict=True) if low <= p < high]
-            if not here:
-                continue
-            block: Halves = part.rows[[p - low for p, _ in here]]
-            for (position, crc), found in zip(here, segment_crcs(block), strict=True):
-                if found != crc:
-                    raise StoreCorrupt(
-                        segment.path, f"the vector at position {position} has changed"
-                    )
-            blocks.append(block)
-            left -= len(here)
-        if left:
-            raise StoreCorrupt(Path(VECTORS), f"{left} vectors are missing")
-        return blocks
+    def _stored(self, position: int) -> Halves:
+        for part in self.parts:
+            at = position - part.base
+            if 0 <= at < len(part.rows):
+                row: Halves = part.rows[at]
+                return row
+        raise StoreCorrupt(Path(VECTORS), f"the vector at position {position} is missing")
 
     def warmed(self) -> Shelf:
         """Return the shelf with its vectors decoded in memory, if that is not too much.

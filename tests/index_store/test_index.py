@@ -127,15 +127,25 @@ def test_faiss_reads_the_stored_vectors_where_they_are_and_scores_them_exactly()
     rows, queries = clustered(N, 1).astype(np.float16), clustered(5, 2)
     index = ann.build(recipe_for("pq4fs", N, DIM), [rows], rows, DIM)
     for there in (rows, rows[:]):  # the second time it is looked at already
-        scored = index.scored(there, queries, 200)
+        scored = index.scored(there, queries, 200, 200)
         assert scored is not None, "this version of faiss needs another way"
         named = index.search(queries, 200)
         for query, names, (found_, scores) in zip(queries, named, scored, strict=True):
             assert set(found_.tolist()) == set(names.tolist())
             assert scores == pytest.approx(rows[found_].astype(np.float32) @ query, abs=1e-6)
     other = -rows
-    ((_, scores), *_) = index.scored(other, queries, 200) or []
+    ((_, scores), *_) = index.scored(other, queries, 200, 200) or []
     assert max(scores) < 0  # read anew, from the other place
+
+
+def test_of_very_many_equal_hits_the_oldest_come_first_through_the_index(big: Collection) -> None:
+    twins = np.repeat(clustered(1, 8), 60, axis=0)
+    big.add([Item(f"twin{i}") for i in range(60)], twins)
+    big.add([Item(f"x{i}") for i in range(1_000)], clustered(1_000, 4))
+    assert big.build_index("image", threshold=1_000)
+    oldest = [f"twin{i}" for i in range(60)]
+    for k in (5, 10, 30):
+        assert found(big, twins[:1], k) == [oldest[:k]]
 
 
 def test_an_index_over_several_segments_finds_the_same(

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_store import Collection, Compare, Item, Space, Store, Target, shelf
+from index_store import Collection, Compare, Item, Space, Store, Target, Trial, shelf
 from index_store.errors import BadVectors
+from index_store.optimizing import trials
 from index_store.recipe import INDEX_KINDS, Recipe, choose, parse, recipe_for
 
 DIM, N = 32, 2_000
@@ -98,7 +99,7 @@ def test_what_misses_the_target_is_not_published(
 ) -> None:
     report = pictures.optimize(target=target, queries=cone(40, 2), indexes=["pq4fs"])
     assert (report.chosen, report.published) == (None, False)
-    assert [t.missed for t in report.trials] == [(missed,)]
+    assert [t.missed for t in report.trials] == [(missed,), (missed,)]  # short and long codes
     assert pictures.stats().indexes == ()
     assert list((tmp_path / "store" / "idx").iterdir()) == []
 
@@ -225,16 +226,78 @@ def test_a_filter_that_was_asked_before_sees_what_was_committed_since(
 
 def test_the_choice_follows_size_and_memory() -> None:
     def first(n: int, **limits) -> str:
-        return choose(n, 512, Target(**limits))[0].kind
+        return choose(n, 512, Target(**limits))[0][0].kind
 
     assert [first(n) for n in (100, 100_000, 1_000_000, 10_000_000)] == [
         "exact", "exact", "pq4fs", "ivf-pq4fs",
     ]  # fmt: skip
-    assert choose(1_000_000, 512, Target(max_ram=100 << 20))[0].subs == 128  # 64 bytes a vector
-    for recipe in choose(1_000_000, 512, Target(max_ram=100 << 20)):
-        assert recipe.bytes_for(1_000_000, 512) <= 100 << 20
+    codes = [r.subs / 2 for r in choose(1_000_000, 512, Target())[0]]
+    assert codes == [64, 128]  # bytes a vector
+    for family in choose(1_000_000, 512, Target(max_ram=100 << 20)):
+        for recipe in family:
+            assert recipe.bytes_for(1_000_000, 512) <= 100 << 20
+    assert choose(1_000_000, 512, Target(max_ram=10))[0][0].kind == "rabitq"  # the smallest
     # Lists are not chosen where only pictures are there to measure with.
-    assert all(not r.lists for r in choose(10_000_000, 512, Target(), modality=False))
+    assert all(not f[0].lists for f in choose(10_000_000, 512, Target(), modality=False))
+
+
+def judged(ms: dict[str, float], met: dict[str, bool] | None = None):
+    """Return a judge that knows the times already, and the list of what it was asked for."""
+    asked: list[str] = []
+
+    def judge(recipe: Recipe):
+        name = f"{recipe.kind}{recipe.subs or ''}"
+        asked.append(name)
+        missed = () if (met or {}).get(name, True) else ("recall",)
+        return Trial(name, 1.0, ms[name], 0, 0, 0, missed), recipe, None
+
+    return judge, asked
+
+
+FAMILIES = [
+    [Recipe("pq4fs", subs=8, candidates=2_048), Recipe("pq4fs", subs=16)],
+    [Recipe("ivf-pq4fs", lists=4, subs=8), Recipe("ivf-pq4fs", lists=4, subs=16)],
+    [Recipe("exact")],
+]
+
+
+def test_the_fastest_that_meets_the_target_is_chosen() -> None:
+    times = {"pq4fs8": 3.0, "pq4fs16": 5.0, "ivf-pq4fs8": 2.0, "ivf-pq4fs16": 1.0, "exact": 0.1}
+    judge, asked = judged(times)
+    _, best = trials(judge, FAMILIES)
+    assert best is not None
+    assert best[0].recipe == "ivf-pq4fs16"
+    assert "exact" not in asked  # only where nothing else will do
+    judge, asked = judged(times, {n: False for n in times if n != "exact"})
+    measured, best = trials(judge, FAMILIES)
+    assert best is not None
+    assert best[0].recipe == "exact"
+    assert len(measured) == 5
+
+
+def test_a_family_whose_first_is_slower_is_left() -> None:
+    judge, asked = judged({"pq4fs8": 3.0, "pq4fs16": 2.0, "ivf-pq4fs8": 9.0})
+    _, best = trials(judge, FAMILIES)
+    assert (asked, best and best[0].recipe) == (["pq4fs8", "pq4fs16", "ivf-pq4fs8"], "pq4fs16")
+
+
+def test_while_indexing_the_first_family_that_does_is_enough() -> None:
+    judge, asked = judged({"pq4fs8": 3.0, "pq4fs16": 2.0})
+    trials(judge, FAMILIES, thorough=False)
+    assert asked == ["pq4fs8", "pq4fs16"]  # the short codes needed many candidates
+    few = [[replace(FAMILIES[0][0], candidates=512), *FAMILIES[0][1:]]]
+    judge, asked = judged({"pq4fs8": 3.0})
+    trials(judge, few, thorough=False)
+    assert asked == ["pq4fs8"]
+
+
+def test_exact_search_stays_unless_an_index_takes_less_than_half_its_time() -> None:
+    small = [[Recipe("exact")], [Recipe("pq4fs", subs=8)]]
+    for ms, chosen in ((0.6, "exact"), (0.4, "pq4fs8")):
+        judge, _ = judged({"exact": 1.0, "pq4fs8": ms})
+        _, best = trials(judge, small)
+        assert best is not None
+        assert best[0].recipe == chosen
 
 
 def test_a_recipe_can_be_read_back_and_a_foreign_one_is_left_alone() -> None:

@@ -250,7 +250,7 @@ def test_after_an_index_could_not_be_written_nothing_else_is(tmp_path: Path) -> 
         "with Store.open(sys.argv[1]) as s:\n"
         "    c = s.collection('default')\n"
         "    before = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
-        "    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))\n"
         "    for call in (lambda: c.build_index('image', threshold=256),\n"
         "                 lambda: c.delete(['/p/0.jpg'])):\n"
         "        try: call()\n"
