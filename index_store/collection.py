@@ -15,6 +15,7 @@ from index_store import hits, rows
 from index_store.db import ReadPool, on_the_newest
 from index_store.errors import BadVectors, CollectionNotFound, SpaceMismatch
 from index_store.masks import Masks
+from index_store.scan import Scan
 from index_store.shelf import Shelf, load_shelf
 from index_store.types import (
     KINDS,
@@ -50,6 +51,7 @@ class Collection(Upkeep):
         self.model = model
         self._shelves: dict[Kind, Shelf] = {}
         self._masks = Masks()
+        self._scan: Scan | None = None
         self._lock = threading.Lock()
 
     # -- writing -----------------------------------------------------------------------
@@ -277,7 +279,7 @@ class Collection(Upkeep):
         if k < 1 or not len(vectors):
             return [[] for _ in vectors]
         with self._readers.snapshot() as connection:
-            shelf = self._shelf(connection, kind, searching=True)
+            shelf = self._shelf(connection, kind, searching=self._scan is None)
             allowed = None
             if where is not None:
                 allowed = self._masks.passing(
@@ -285,6 +287,11 @@ class Collection(Upkeep):
                 )
             found, live = hits.best(connection, self._id, kind, shelf, vectors, k, allowed, effort)
             return [hits.matches(self._path, shelf, live, f, k) for f in found]
+
+    def scan_with(self, scan: Scan | None) -> None:
+        """Let searches be done by a function that looks at every vector as `scan.scan` does, on
+        another device say, and not by the index; None: as usual again."""
+        self._scan = scan
 
     def check_space(self, space: Space) -> None:
         """Raise SpaceMismatch unless `space` is this collection's."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from index_store import rows
-from index_store.scan import Mask, Positions, Scores
+from index_store.scan import Mask, Positions, Scan, Scores
 from index_store.shelf import Shelf
 from index_store.types import Kind, Match, Vectors
 
@@ -21,13 +21,20 @@ Rows = dict[int, tuple[Any, ...]]  # of the database, by position
 
 def best(
     connection: sqlite3.Connection, collection: int, kind: Kind, shelf: Shelf, vectors: Vectors,
-    k: int, allowed: Mask | None = None, effort: int | None = None,
+    k: int, allowed: Mask | None = None, effort: int | None = None, everywhere: Scan | None = None,
 ) -> tuple[list[tuple[Positions, Scores]], Rows]:  # fmt: skip
     """Return k or more live positions for each query, with some dead ones, and the rows of the
-    first k live ones at least."""
+    first k live ones at least.
+
+    Args:
+        everywhere: looks at every vector, instead of the shelf's own ways.
+    """
     want = k + SPARE
     while True:
-        found = shelf.best(vectors, want, allowed, effort)
+        if everywhere is None:
+            found = shelf.best(vectors, want, allowed, effort)
+        else:
+            found = everywhere(shelf.parts, vectors, want, allowed)
         live = _live(connection, collection, kind, found, k)
         enough = all(sum(p in live for p in ps.tolist()) >= k for ps, _ in found)
         if enough or want >= shelf.slots:

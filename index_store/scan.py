@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +35,10 @@ class Part:
         skip = max(position - self.base, 0)
         floats = None if self.floats is None else self.floats[skip:]
         return Part(self.base + skip, self.rows[skip:], floats)
+
+
+# What `scan` does, which may be done elsewhere: (parts, queries, k, allowed) -> the k best.
+Scan = Callable[[Sequence[Part], Vectors, int, Mask | None], list[tuple[Positions, Scores]]]
 
 
 def scan(

@@ -11,6 +11,7 @@ import click
 
 from mmsearch.cli import Exit
 from mmsearch.cli.delivery import Delivery, deliver, delivery_options
+from mmsearch.cli.device import scan_device_option, scan_on
 from mmsearch.cli.hybrid import found, hybrid_options
 from mmsearch.cli.options import (
     daemon_option,
@@ -171,12 +172,13 @@ def _asked_parts(
 @rerank_options
 @click.option("--format", "format_", default="jsonl", show_default=True, help=FORMAT_HELP,
               type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]))  # fmt: skip
+@scan_device_option
 @threads_option
 @store_options
 def batch_command(
     queries: Any, k: int, kind: Kind, model: str | None, format_: str, sort: Order, parse: bool,
-    min_score: MinScore, second: Asked, threads: int | None, store: Path, collection: str,
-    **conditions: Any,
+    min_score: MinScore, second: Asked, device: str | None, threads: int | None, store: Path,
+    collection: str, **conditions: Any,
 ) -> int:  # fmt: skip
     """Answer the queries of a file, or of standard input (-), one a line.
 
@@ -190,6 +192,7 @@ def batch_command(
         from mmsearch.pipeline import batched
         from mmsearch.types import Part
 
+        scan_on(engine.collection, device)
         engine = with_second(engine, second, model or engine.collection.model, threads)
         missed = 0
 

@@ -148,6 +148,17 @@ def test_a_batch_in_every_format_names_every_hit(
     assert out.index("red.png") < out.index("blue.png")
 
 
+def test_a_batch_by_torch_finds_the_same(indexed: Mmsearch, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "q.txt").write_text("red\nblue\n")
+    usual = indexed("batch", tmp_path / "q.txt", "--format", "paths")
+    done = indexed("batch", tmp_path / "q.txt", "--format", "paths", "--device", "cpu")
+    assert (done.code, done.out) == (0, usual.out)
+    done = indexed("batch", tmp_path / "q.txt", "--device", "tpu9")
+    assert done.code == 4
+    assert "'tpu9'" in done.err
+
+
 def test_a_batch_reads_standard_input(indexed: Mmsearch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"red\n")))
     assert "red.png" in indexed("batch", "-").out
