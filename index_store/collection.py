@@ -98,18 +98,22 @@ class Collection(Upkeep):
     def build_index(self, kind: Kind, *, threshold: int | None = None) -> bool:
         """Build and publish an approximate index if it pays; return whether one was built.
 
-        It pays from `threshold` rows on (default 200,000), when there is none yet or a fifth
-        of the rows are newer than the last one. Its kind is chosen anew for that many rows and
+        It pays from `threshold` rows on (default 200,000, and then only where `optimize` was not
+        asked for exact search by name), when there is none yet or a fifth of the rows are newer
+        than the last one. Its kind is chosen anew for that many rows and
         for the recall and memory that `optimize` was asked for last (default: recall@10 0.95),
         and measured as `optimize` does, which tries more of them. Searches and writes go on
         meanwhile.
         """
         from index_store.optimizing import optimize
-        from index_store.publish import pays
+        from index_store.publish import pays, stays_exact
         from index_store.recipe import EXACT_ROWS
 
         with self._readers.snapshot() as connection:
             shelf = self._shelf(connection, kind)
+            exact = stays_exact(connection, self._id, kind)
+        if exact and threshold is None:
+            return False
         if not pays(shelf, EXACT_ROWS if threshold is None else threshold):
             return False
         known = shelf.index_file.recipe if shelf.index_file else None
@@ -285,7 +289,9 @@ class Collection(Upkeep):
                 allowed = self._masks.passing(
                     connection, self._id, kind, where, seq=shelf.seq, end=shelf.end
                 )
-            found, live = hits.best(connection, self._id, kind, shelf, vectors, k, allowed, effort)
+            found, live = hits.best(
+                connection, self._id, kind, shelf, vectors, k, allowed, effort, self._scan
+            )
             return [hits.matches(self._path, shelf, live, f, k) for f in found]
 
     def scan_with(self, scan: Scan | None) -> None:

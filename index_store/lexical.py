@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from index_store import rows
-from index_store.db import BUSY_TIMEOUT_S, ReadPool
+from index_store.db import BUSY_TIMEOUT_S, DAMAGE, ReadPool
 from index_store.errors import StoreError
 from index_store.types import Item, Kind
 
@@ -95,7 +95,7 @@ class Lexicon:
         with self._lock:
             try:
                 return self._ask(sql, query, k)
-            except (sqlite3.DatabaseError, StoreError):
+            except (*DAMAGE, StoreError):
                 self._discard()  # damaged, or of a store that is: then this fails again
                 return self._ask(sql, query, k)
 
@@ -137,7 +137,7 @@ class Lexicon:
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
-        except sqlite3.DatabaseError as error:
+        except DAMAGE as error:
             connection.close()
             if isinstance(error, sqlite3.OperationalError):
                 return _connect(Path(":memory:"))
@@ -225,6 +225,6 @@ def problem(path: Path) -> str:
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as own:
             found = own.execute("PRAGMA quick_check").fetchone()[0]
             own.execute("SELECT count(*) FROM words WHERE words MATCH 'a'").fetchone()
-    except sqlite3.DatabaseError as error:
+    except DAMAGE as error:
         return str(error)
     return "" if found == "ok" else str(found)

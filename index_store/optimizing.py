@@ -119,7 +119,14 @@ def optimize(
     published = best is not None and publish
     if best and published and bench.writer:
         published = publish_index(
-            bench.writer, bench.store, bench.collection, bench.kind, shelf, best[2], best[1]
+            bench.writer,
+            bench.store,
+            bench.collection,
+            bench.kind,
+            shelf,
+            best[2],
+            best[1],
+            lasting=bool(indexes),
         )
     return OptimizeReport(
         bench.kind, int(np.count_nonzero(live)), len(queries), queries.asked, target,

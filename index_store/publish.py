@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import uuid
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from index_store import ann
 from index_store.disk import sync_data, sync_folder
 from index_store.errors import StoreFull
 from index_store.recipe import SMALLEST, Recipe
+from index_store.schema import exact_key
 from index_store.segment import Halves
 from index_store.shelf import INDEXES, IndexFile, Shelf
 from index_store.types import Kind
@@ -28,19 +30,19 @@ def build(shelf: Shelf, recipe: Recipe) -> ann.AnnIndex:
 
 def publish(
     writer: Writer, store: Path, collection: int, kind: Kind, shelf: Shelf,
-    index: ann.AnnIndex | None, recipe: Recipe,
+    index: ann.AnnIndex | None, recipe: Recipe, *, lasting: bool = False,
 ) -> bool:  # fmt: skip
     """Make an index over the shelf's slots durable, and then the current one.
 
-    None: searches are exact from now on. Returns False, and leaves nothing, if a compaction has
-    moved the rows since the shelf was looked at.
+    None: searches are exact from now on; lasting: also when `build_index` comes by. Returns
+    False, and leaves nothing, if a compaction has moved the rows since the shelf was looked at.
 
     Raises:
         StoreFull, WriteFailed: the file could not be written; the older index stays.
     """
     folder = store / INDEXES
     if index is None:
-        for name in writer.publish(collection, kind, None):
+        for name in writer.publish(collection, kind, None, lasting=lasting):
             retire(folder / name)
         return True
     path = folder / f"c{collection}-{kind}-{shelf.end}-{uuid.uuid4().hex[:8]}.faiss"
@@ -71,6 +73,12 @@ def pays(shelf: Shelf, threshold: int) -> bool:
         return False
     newer = shelf.end - (shelf.index_file.upto if shelf.index_file else shelf.segments[0].base)
     return shelf.index is None or newer > STALE * shelf.slots
+
+
+def stays_exact(connection: sqlite3.Connection, collection: int, kind: Kind) -> bool:
+    """Return whether the last index that was asked for by name was none."""
+    key = exact_key(collection, kind)
+    return connection.execute("SELECT 1 FROM kv WHERE key = ?", [key]).fetchone() is not None
 
 
 def retire(path: Path) -> None:

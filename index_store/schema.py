@@ -113,6 +113,12 @@ idx = Table(
     sqlite_autoincrement=True,
 )
 
+
+def exact_key(collection: int, kind: str) -> str:
+    """Return the key, in kv, that says that a shelf is to be searched exactly at any size."""
+    return f"exact-{collection}-{kind}"
+
+
 # MIGRATIONS[n] brings a store of format n - 1 to format n, inside the caller's transaction.
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
 

@@ -139,11 +139,14 @@ class Writer:
         with self.transaction() as connection:
             self._forget_failures(connection, collection, keys)
 
-    def publish(self, collection: int, kind: Kind, file: IndexFile | None) -> list[str]:
+    def publish(
+        self, collection: int, kind: Kind, file: IndexFile | None, *, lasting: bool = False
+    ) -> list[str]:
         """Make an index file, durable already, the current one; return the retired files.
 
         The one before it is kept for readers that have just learnt its name. None: no index is
-        current from now on, and all are retired. A file over rows that a compaction has moved
+        current from now on, and all are retired; lasting: none is to be built by itself either.
+        A file over rows that a compaction has moved
         while it was built comes back as retired itself.
         """
         table = schema.idx.c
@@ -152,6 +155,11 @@ class Writer:
             if file is not None and self._first(connection, collection, kind) != file.base:
                 return [file.path.name]
             self._next_seq(connection, collection)
+            key = schema.kv.c.key == schema.exact_key(collection, kind)
+            connection.execute(delete(schema.kv).where(key))
+            if lasting and file is None:
+                row = {"key": schema.exact_key(collection, kind), "value": "1"}
+                connection.execute(insert(schema.kv).values(row))
             if file is not None:
                 values = {
                     "collection_id": collection,

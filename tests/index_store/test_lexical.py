@@ -75,7 +75,7 @@ def test_another_recipe_builds_the_words_anew(pictures: Collection) -> None:
     other.close()
 
 
-@pytest.mark.parametrize("damage", ["garbage", "page", "gone"])
+@pytest.mark.parametrize("damage", ["garbage", "page", "schema", "gone"])
 def test_a_damaged_file_is_built_anew_and_verify_tells(pictures: Collection, damage: str) -> None:
     assert found(pictures, "beach") == ["beach"]
     (path,) = (pictures._path / "lex").glob("*.db")
@@ -89,6 +89,11 @@ def test_a_damaged_file_is_built_anew_and_verify_tells(pictures: Collection, dam
         with path.open("r+b") as file:
             file.seek(4096)
             file.write(os.urandom(size - 4096))
+    elif damage == "schema":  # SQLite's message quotes it, and is no UTF-8 then
+        with sqlite3.connect(path) as own:
+            own.execute("PRAGMA writable_schema = ON")
+            own.execute("UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT), sql = 'x'")
+        own.close()
     else:
         path.unlink()
     with Store.open(pictures._path, readonly=True) as store:

@@ -145,6 +145,17 @@ def test_choosing_exact_search_retires_the_index(pictures: Collection, tmp_path:
     assert list((tmp_path / "store" / "idx").iterdir()) == []
 
 
+def test_exact_search_that_was_asked_for_by_name_lasts(
+    pictures: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index_store.recipe.EXACT_ROWS", 1_000)
+    assert pictures.optimize(queries=cone(40, 2), indexes=["exact"]).published
+    assert not pictures.build_index("image")
+    assert pictures.optimize(queries=cone(40, 2), indexes=["pq4fs"]).published
+    pictures.drop_index("image")
+    assert pictures.build_index("image")
+
+
 def test_deleted_items_are_no_answers_that_could_be_missed(pictures: Collection) -> None:
     queries = cone(40, 2)
     pictures.delete([key for keys in found(pictures, queries, 3) for key in keys])
