@@ -96,7 +96,10 @@ def cut_model(
     if world.leads:
         all_made()
     world.told(0.0)  # the others wait, and find the files
-    return model.above(cut), *all_made()
+    model = model.above(cut)
+    if model.frozen_texts is not None and config.blocks("text") == 0 and not config.mlm_weight:
+        model = model.with_texts(model.frozen_texts())
+    return model, *all_made()
 
 
 def fit(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mmsearch.encoders.onnx_graph import optimised, save_graph
 from mmsearch.encoders.onnx_writer import write_tower
 from mmsearch.encoders.weights import bundle_hash
-from mmsearch.train.starter_model import fix_padding
+from mmsearch.train.starter_image import fix_padding
 from mmsearch.train.starter_towers import (
     CONTEXT_LENGTH,
     IMAGE_SIZE,
@@ -92,7 +92,7 @@ def export(model: Model, out: Path, *, resize_mode: str) -> None:
     _write_json(out / "visual" / "preprocess_cfg.json", cfg)
     config = {
         "name": NAME,
-        "dim": model.image_head.linear.out_features,
+        "dim": model.image_head.dim,
         "image_size": IMAGE_SIZE,
         "context_length": CONTEXT_LENGTH,
         "weights_hash": bundle_hash(out),

@@ -46,7 +46,7 @@ def write_starter(module: Any, source: Path, out: Path) -> None:
         out,
         {
             "name": "starter-tuned",
-            "dim": module.image_head.linear.out_features,
+            "dim": module.image_head.dim,
             "image_size": bundle.image_size,
             "context_length": bundle.context_length,
             "clean": bundle.clean,

@@ -19,7 +19,7 @@ from mmsearch.train.fusion_layers import Layer, masked_mean, zero_linear
 from mmsearch.train.fusion_pairs import PAIRS, Sizes
 from mmsearch.train.heads import Head
 from mmsearch.train.rerank_tokens import LAST, LEVELS, WIDTH
-from mmsearch.train.starter_model import TOP_WIDTH
+from mmsearch.train.starter_image import TOP_WIDTH
 
 FusionName = Literal["cross", "joint", "concat"]
 DIM, HIDDEN, HEAD_DROPOUT = 384, 768, 0.4  # of the heads, much as in the starter's own recipe

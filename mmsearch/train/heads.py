@@ -24,6 +24,7 @@ class Head(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("std", std.clamp(min=1e-6))
         width = mean.shape[0]
+        self.dim = dim
         self.drop_in = nn.Dropout(dropout / 2)
         self.linear = nn.Linear(width, dim)
         self.mlp = nn.Sequential(
@@ -34,6 +35,39 @@ class Head(nn.Module):
         """Return (n, dim) unit rows for (n, width) tower features."""
         x = self.drop_in((features - self.mean) / self.std)
         return F.normalize(self.linear(x) + self.mlp(x), dim=-1)
+
+
+class TwinHead(nn.Module):
+    """Two heads side by side: their unit rows beside one another, one unit row of both widths.
+
+    So a cosine of two twins' rows is the weighted mean of the cosines of their first and of their
+    second heads: an ensemble that search sees as one vector.
+    """
+
+    parts: Tensor
+
+    def __init__(self, first: Head, second: Head, *, share: float, apart: bool) -> None:
+        """Join two heads.
+
+        Args:
+            first: for the first features.
+            second: for those after them.
+            share: of the second in a cosine, from 0 to 1.
+            apart: whether each sees features of its own; both see all of them otherwise.
+        """
+        super().__init__()
+        self.first, self.second, self.apart = first, second, apart
+        self.dim = first.dim + second.dim
+        parts = [torch.full((first.dim,), (1 - share) ** 0.5)]
+        self.register_buffer("parts", torch.cat([*parts, torch.full((second.dim,), share**0.5)]))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (n, dim) unit rows for (n, width) tower features."""
+        one = two = features
+        if self.apart:
+            width = len(self.first.mean)
+            one, two = features[:, :width], features[:, width:]
+        return torch.cat([self.first(one), self.second(two)], 1) * self.parts
 
 
 class Temperature(nn.Module):

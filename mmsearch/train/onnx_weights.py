@@ -22,8 +22,10 @@ _SCALE = ".scale"
 _HALF = ".half"
 
 
-def read_graph(path: Path) -> tuple[dict[str, Weights], list[tuple[Weights, Weights]]]:
-    """Return a graph's named weights, and its convolutions' (weight, bias) in order of use.
+def read_graph(path: Path) -> tuple[dict[str, Weights], list[tuple[str, Weights, Weights]]]:
+    """Return a graph's named weights, and its convolutions' (name, weight, bias) in order of use.
+
+    Of two convolutions that do not wait for one another either may come first.
 
     The second factor of a MatMul has no name of its own in the graph; it gets that of its
     module, told by the node's output, and is turned as torch's Linear has it.
@@ -42,7 +44,7 @@ def read_graph(path: Path) -> tuple[dict[str, Weights], list[tuple[Weights, Weig
         if node.op_type in _CONVOLUTIONS and node.input[1] in values:
             weight = values[node.input[1]]
             bias = values[node.input[2]] if len(node.input) > 2 else np.zeros(len(weight))
-            convolutions.append((weight, bias.astype(np.float32)))
+            convolutions.append((node.input[1], weight, bias.astype(np.float32)))
         if node.op_type == "MatMul" and node.input[1] in values:
             # "/text/bert/encoder/layer.5/output/dense/MatMul_output_0"
             module = node.output[0].strip("/").rsplit("/", 1)[0].replace("/", ".")

@@ -18,7 +18,7 @@ from mmsearch.rerankers.fusion import CONFIG, PAIR, PICTURE, ROOT_MAP, WORD_STAT
 from mmsearch.train.export_starter import save_narrow
 from mmsearch.train.fusion_model import Encoded, Fusion
 from mmsearch.train.rerank_tokens import UpperStages
-from mmsearch.train.starter_model import ImageTower
+from mmsearch.train.starter_image import ImageTower
 
 FORMAT = 1
 

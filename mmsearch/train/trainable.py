@@ -22,6 +22,7 @@ from mmsearch.encoders import STARTER, resolve_model
 from mmsearch.encoders.checkpoint import CHECKPOINT, FORMAT, open_clip_dual, read_checkpoint
 from mmsearch.encoders.torch_backend import TEXTS_AT_ONCE, DualModel
 from mmsearch.errors import MissingExtra, ModelUnavailable, UnknownName
+from mmsearch.train.frozen_texts import FrozenTexts
 
 TRAINABLE = "starter, open_clip:ARCH/TAG, hf:DIR, hf:ORG/REPO, checkpoint:DIR"
 
@@ -54,6 +55,7 @@ class Trainable:
     kind: "starter", "hf" or "open_clip". write: puts the weights as they are now, and all that is
     needed to load them, into a folder. language: None where the text tower has no masks. cut: the
     picture tower below and from its last so many blocks on; None where it cannot be cut.
+    frozen_texts: makes an encoder of texts that asks a frozen tower once a text; None likewise.
     """
 
     kind: str
@@ -62,6 +64,7 @@ class Trainable:
     write: Callable[[Path], None]
     language: Language | None = None
     cut: Callable[[int], Cut] | None = None
+    frozen_texts: Callable[[], FrozenTexts] | None = None
 
     @property
     def module(self) -> nn.Module:
@@ -78,6 +81,10 @@ class Trainable:
     def above(self, cut: Cut) -> Trainable:
         """Return the same model, taking the maps of the cut in place of pixels."""
         return replace(self, dual=replace(self.dual, images=cut.upper))
+
+    def with_texts(self, texts: FrozenTexts) -> Trainable:
+        """Return the same model, with its texts encoded by these."""
+        return replace(self, dual=replace(self.dual, texts=texts))
 
     def encode_texts(self, texts: list[str]) -> Tensor:
         """Return (n, dim) float32 unit rows.
@@ -182,7 +189,10 @@ def _starter(folder: Path) -> Trainable:
     def cut(blocks: int) -> Cut:
         return Cut(module.lower(blocks), lambda maps: module.upper(maps, blocks))
 
-    return Trainable("starter", "starter", dual, write, language, cut)
+    def frozen_texts() -> FrozenTexts:
+        return FrozenTexts(module.text, module.words, module.text_head)
+
+    return Trainable("starter", "starter", dual, write, language, cut, frozen_texts)
 
 
 def _hf_folder(argument: str) -> Path:

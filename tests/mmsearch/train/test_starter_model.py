@@ -9,15 +9,23 @@ for needed in ("timm", "transformers", "onnx"):
     pytest.importorskip(needed)
 
 from mmsearch.encoders import STARTER  # noqa: E402  (only where torch is)
+from mmsearch.errors import ModelUnavailable  # noqa: E402
 from mmsearch.train.export_towers import write_starter  # noqa: E402
-from mmsearch.train.starter_model import (  # noqa: E402
-    LEVEL_WIDTH,
+from mmsearch.train.frozen_texts import FrozenTexts  # noqa: E402
+from mmsearch.train.heads import Head, TwinHead  # noqa: E402
+from mmsearch.train.release_starter import release  # noqa: E402
+from mmsearch.train.second_starter import join  # noqa: E402
+from mmsearch.train.starter_image import (  # noqa: E402
+    LEVELS,
+    PLAIN,
+    QUARTERS,
     TOP_WIDTH,
     ImageTower,
-    StarterModel,
-    grow,
-    load_starter,
+    Sight,
+    imagenet_tower,
 )
+from mmsearch.train.starter_model import StarterModel, grow, load_starter  # noqa: E402
+from mmsearch.train.trainable import describe  # noqa: E402
 
 TEXTS = ["two dogs in the snow", "a red car"]
 
@@ -27,15 +35,23 @@ def pixels():
     return torch.rand(3, 3, 260, 260, generator=torch.Generator().manual_seed(0))
 
 
-def levelless() -> StarterModel:
-    """The shipped starter with a picture tower that shows its last map alone."""
-    model = load_starter(STARTER)[0].module
-    head = model.image_head
-    model.image.levels = False
-    head.mean, head.std = head.mean[:TOP_WIDTH], head.std[:TOP_WIDTH]
-    for layer in (head.linear, head.mlp[0]):
-        layer.weight = torch.nn.Parameter(layer.weight[:, :TOP_WIDTH].detach().clone())
-    return model.eval()
+def single(sight: Sight, seed: int = 0) -> StarterModel:
+    """ImageNet's tower, nearly, and the shipped starter's words; heads that know nothing."""
+    torch.manual_seed(seed)
+    image, text = (
+        Head(torch.rand(width), torch.rand(width) + 0.5, hidden=8, dim=6, dropout=0.4)
+        for width in (sight.width, 384)
+    )
+    words = load_starter(STARTER)[0].module.text
+    tower = imagenet_tower(260, sight)
+    with torch.no_grad():  # as if trained further, or two equal stages would be written as one
+        for parameter in [*tower.blocks[5:].parameters(), *tower.top.parameters()]:
+            parameter.mul_(1 + 0.01 * seed)
+    return StarterModel(tower, words, (image, text)).eval()
+
+
+def twin(share: float = 0.25) -> StarterModel:
+    return join(single(LEVELS), single(QUARTERS, seed=1), share=share).eval()
 
 
 @torch.no_grad()
@@ -48,29 +64,103 @@ def test_a_starter_written_and_read_again_is_the_same(tmp_path, pixels):
     assert torch.allclose(dual.texts(tokens), again.texts(tokens), atol=1e-5)
 
 
-@pytest.mark.parametrize("blocks", [0, 2, 3])
+@torch.no_grad()
+def test_a_joined_starter_written_as_it_ships_and_read_again_is_nearly_the_same(tmp_path, pixels):
+    model = twin()
+    write_starter(model, STARTER, tmp_path / "model")
+    describe(tmp_path, "starter", base="", alpha=0.0, forced=False)
+    release(tmp_path, tmp_path / "out", name="starter-9")
+    dual, bundle = load_starter(tmp_path / "out")
+    assert (dual.module.image_head.dim, bundle.name) == (12, "starter-9")
+    same = (dual.images(pixels) * model.images(pixels)).sum(1)
+    assert same.min() > 0.9999  # float16
+    tokens = dual.tokenize(TEXTS)
+    assert (dual.texts(tokens) * model.texts(tokens)).sum(1).min() > 0.9999
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 3])
 @torch.no_grad()
 def test_both_parts_of_a_cut_tower_are_the_whole(pixels, blocks):
-    model = load_starter(STARTER)[0].module
+    model = twin()
     maps = model.lower(blocks)(pixels)
     assert torch.allclose(model.upper(maps, blocks), model.images(pixels), atol=1e-5)
 
 
 @torch.no_grad()
+def test_a_cosine_of_a_joined_starter_is_the_weighted_mean_of_both(pixels):
+    tokens = load_starter(STARTER)[0].tokenize(TEXTS)
+    first, second = single(LEVELS), single(QUARTERS, seed=1)
+    apart = [m.texts(tokens) @ m.images(pixels).T for m in (first, second)]
+    both = join(first, second, share=0.25).eval()
+    rows = both.images(pixels)
+    assert torch.allclose(rows.norm(dim=1), torch.ones(3), atol=1e-5)
+    wanted = 0.75 * apart[0] + 0.25 * apart[1]
+    assert torch.allclose(both.texts(tokens) @ rows.T, wanted, atol=1e-5)
+
+
+@torch.no_grad()
+def test_only_starters_that_share_their_towers_are_joined():
+    other = single(QUARTERS)
+    next(iter(other.image.blocks[4].parameters())).add_(0.1)
+    with pytest.raises(ModelUnavailable, match="first picture stages of the two starters differ"):
+        join(single(LEVELS), other, share=0.5)
+    with pytest.raises(ModelUnavailable, match="a single head a tower"):
+        join(twin(), single(QUARTERS), share=0.5)
+
+
+def test_a_twin_sees_its_own_features_or_all():
+    heads = [Head(torch.zeros(2), torch.ones(2), hidden=4, dim=3, dropout=0.0) for _ in "ab"]
+    rows = torch.rand(5, 2)
+    apart = TwinHead(*heads, share=0.5, apart=True)(torch.cat([rows, -rows], 1))
+    shared = TwinHead(*heads, share=0.5, apart=False)(rows)
+    assert torch.allclose(apart[:, :3], shared[:, :3])
+    assert not torch.allclose(apart[:, 3:], shared[:, 3:], atol=1e-3)
+
+
+def test_what_a_head_sees_of_a_map():
+    top = torch.zeros(1, TOP_WIDTH, 1, 1)
+    maps = torch.zeros(1, 352, 3, 3)
+    maps[0, 0] = torch.tensor([[4.0, 0, 0], [0, 0, 0], [0, 0, 8]])
+    seen = Sight((6,), quarters=True).features(top, {6: maps})[0, TOP_WIDTH:]
+    assert seen.numel() == 6 * 352 == Sight((6,), quarters=True).width - TOP_WIDTH
+    mean = 12 / 9
+    assert seen[0] == pytest.approx(mean)
+    assert seen[352] == pytest.approx((80 / 9 - mean**2) ** 0.5, abs=1e-5)
+    # Quarters of 2 by 2 places, which share the one in the middle.
+    assert [float(seen[i * 352]) for i in (2, 3, 4, 5)] == [1.0, 0.0, 0.0, 2.0]
+
+
+@torch.no_grad()
 def test_a_grown_starter_gives_what_it_gave(pixels):
-    model = levelless()
+    model = single(PLAIN)
     before = model.images(pixels)
     grow(model, [pixels])
     assert torch.allclose(model.images(pixels), before, atol=1e-5)
-    assert model.image_head.linear.weight.shape[1] == TOP_WIDTH + LEVEL_WIDTH
+    assert model.image_head.linear.weight.shape[1] == LEVELS.width
     rows = model.image(pixels)
     levels = ((rows - model.image_head.mean) / model.image_head.std)[:, TOP_WIDTH:]
-    assert torch.allclose(levels.mean(0), torch.zeros(LEVEL_WIDTH), atol=1e-3)
+    assert torch.allclose(levels.mean(0), torch.zeros(LEVELS.width - TOP_WIDTH), atol=1e-3)
     model.image_head.linear.weight[:, TOP_WIDTH:] = 0.1
     assert not torch.allclose(model.images(pixels), before, atol=1e-2)
 
 
-def test_a_tower_cut_above_a_map_that_the_head_sees_is_refused(pixels):
-    tower = ImageTower(levels=True)
+def test_a_tower_cut_above_a_map_that_the_head_sees_is_refused():
+    tower = ImageTower(LEVELS)
     with pytest.raises(ValueError, match="stage 6 is above"):
         tower.above(6, torch.zeros(1, 208, 9, 9))
+
+
+def test_a_frozen_text_tower_is_asked_once_a_text():
+    asked = []
+
+    def lower(tokens):
+        asked.append(len(tokens["input_ids"]))
+        return tokens["input_ids"].float().sum(1, keepdim=True)
+
+    texts = FrozenTexts(torch.nn.Identity(), lower, lambda rows: 2 * rows)
+    ids = torch.tensor([[1, 2, 0], [1, 2, 3], [1, 2, 0]])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 1, 0]])
+    assert texts({"input_ids": ids, "attention_mask": mask})[:, 0].tolist() == [6, 12, 6]
+    longer = {"input_ids": ids[:1, :2], "attention_mask": mask[:1, :2]}  # padded otherwise
+    assert texts(longer)[:, 0].tolist() == [6]
+    assert asked == [2]

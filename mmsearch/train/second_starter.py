@@ -1,0 +1,137 @@
+"""A second pair of heads for a starter, on stages that nothing but ImageNet has trained.
+
+`python -m mmsearch.train.second_starter base BUNDLE OUT PAIRS...` writes a checkpoint whose
+picture tower is ImageNet's and whose text tower is the bundle's, with new heads; `mmsearch train
+--base checkpoint:OUT --freeze both` trains them. `... join BUNDLE TRAINED OUT --share S` puts both
+side by side into one checkpoint: stages that were tuned on the training pictures know those too
+well, the others know them only as pictures, and the mean of both cosines is better than either.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from mmsearch.encoders.checkpoint import read_checkpoint
+from mmsearch.errors import ModelUnavailable
+from mmsearch.train.export_towers import write_starter
+from mmsearch.train.heads import Head, TwinHead
+from mmsearch.train.loading import pictures
+from mmsearch.train.pairs import read_pairs
+from mmsearch.train.starter_image import QUARTERS, ROOT, Branch, ImageTower, imagenet_tower
+from mmsearch.train.starter_model import DROPOUT, StarterModel, load_starter
+from mmsearch.train.trainable import describe
+
+PICTURES = 300  # of each set; features are standardised by them
+TEXTS_AT_ONCE = 64
+
+
+def new_heads(
+    bundle: Path, sources: list[str], *, hidden: int, dim: int, seed: int
+) -> StarterModel:
+    """Return a starter with ImageNet's picture tower and new heads, which know nothing yet.
+
+    Args:
+        bundle: whose text tower and preprocessing it shares.
+        sources: pairs, as for `mmsearch train`.
+        hidden: width of the heads' hidden layer.
+        dim: of their output.
+        seed: of their weights, and of the pictures that their input is standardised by.
+
+    Raises:
+        BadSource: a source cannot be read.
+        ImportError: an extra of `train` is not installed.
+    """
+    dual, opened = load_starter(bundle)
+    model = dual.module
+    assert isinstance(model, StarterModel)
+    tower = imagenet_tower(opened.image_size, QUARTERS)
+    seen, told = [], []
+    with torch.no_grad():
+        for source in sources:
+            some = read_pairs(source, split="train").limited(PICTURES, seed=seed)
+            seen += [tower(pixels) for _, pixels in pictures(some, dual, size=32, workers=2)]
+            texts = [row.captions[0] for row in some.rows]
+            parts = range(0, len(texts), TEXTS_AT_ONCE)
+            told += [model.words(dual.tokenize(texts[i : i + TEXTS_AT_ONCE])) for i in parts]
+    torch.manual_seed(seed)
+    heads = [
+        Head(rows.mean(0), rows.std(0), hidden=hidden, dim=dim, dropout=DROPOUT)
+        for rows in (torch.cat(seen), torch.cat(told))
+    ]
+    return StarterModel(tower, model.text, (heads[0], heads[1]))
+
+
+def join(first: StarterModel, second: StarterModel, *, share: float) -> StarterModel:
+    """Return one starter of two with the same text tower and the same stages up to ROOT.
+
+    Args:
+        first: with one head a tower; its stages stay as they are, so it is changed.
+        second: likewise; the stages above ROOT are taken from it.
+        share: of the second's cosine in the cosine of both, from 0 to 1.
+
+    Raises:
+        ModelUnavailable: one has two heads already, or a tower differs where both share it.
+    """
+    heads = (first.image_head, first.text_head, second.image_head, second.text_head)
+    if any(isinstance(head, TwinHead) for head in heads):
+        raise ModelUnavailable("only starters with a single head a tower can be joined")
+    _same("text tower", first.text, second.text)
+    _same("first picture stages", _root(first.image), _root(second.image))
+    first.image.second = Branch.of(second.image)
+    image, text, image2, text2 = (head for head in heads if isinstance(head, Head))
+    return StarterModel(
+        first.image,
+        first.text,
+        (
+            TwinHead(image, image2, share=share, apart=True),
+            TwinHead(text, text2, share=share, apart=False),
+        ),
+    )
+
+
+def _root(tower: ImageTower) -> torch.nn.Module:
+    return tower.lower(ROOT + 1)
+
+
+def _same(what: str, one: torch.nn.Module, other: torch.nn.Module) -> None:
+    theirs = other.state_dict()
+    for name, value in one.state_dict().items():
+        # A bundle that ships holds float16, and its word table int8.
+        if not torch.allclose(value, theirs[name], rtol=2e-3, atol=1e-4):
+            raise ModelUnavailable(f"the {what} of the two starters differ, in {name}")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write one checkpoint."""
+    parser = argparse.ArgumentParser(prog="mmsearch.train.second_starter", description=__doc__)
+    doing = parser.add_subparsers(dest="doing", required=True)
+    base = doing.add_parser("base", help="new heads on ImageNet's stages")
+    both = doing.add_parser("join", help="a starter and trained second heads as one")
+    for one in (base, both):
+        one.add_argument("bundle", type=Path, help="the first starter")
+    base.add_argument("out", type=Path)
+    base.add_argument("pairs", nargs="+", help="pictures with captions, as for mmsearch train")
+    base.add_argument("--hidden", type=int, default=1024)
+    base.add_argument("--dim", type=int, default=384)
+    base.add_argument("--seed", type=int, default=0)
+    both.add_argument("trained", type=Path, help="what mmsearch train made of the base")
+    both.add_argument("out", type=Path)
+    both.add_argument("--share", type=float, required=True, help="of the second, from 0 to 1")
+    args = parser.parse_args(argv)
+    if args.doing == "base":
+        model = new_heads(args.bundle, args.pairs, hidden=args.hidden, dim=args.dim, seed=args.seed)
+    else:
+        read_checkpoint(args.trained)  # says what is wrong with it
+        first, second = (load_starter(f)[0].module for f in (args.bundle, args.trained / "model"))
+        assert isinstance(first, StarterModel)
+        assert isinstance(second, StarterModel)
+        model = join(first, second, share=args.share)
+    write_starter(model, args.bundle, args.out / "model")
+    describe(args.out, "starter", base=str(args.bundle), alpha=0.0, forced=False)
+
+
+if __name__ == "__main__":
+    main()
