@@ -70,11 +70,16 @@ def read_regions(path: str) -> Regions:
         width, height = (int(side) for side in arrays["size"])
     except (TypeError, ValueError) as error:
         raise BadRegions(f"{name} holds no numbers where they are expected: {error}") from error
-    _check(name, features, boxes, width, height)
-    return Regions(path, features, boxes, (width, height))
+    return checked_regions(path, features, boxes, (width, height))
 
 
-def _check(name: str, features: Floats, boxes: Floats, width: int, height: int) -> None:
+def checked_regions(path: str, features: Floats, boxes: Floats, size: tuple[int, int]) -> Regions:
+    """Return these regions, if they fit together.
+
+    Raises:
+        BadRegions: they do not; the message names the path.
+    """
+    name, (width, height) = printable(path), size
     if features.ndim != 2 or not len(features) or boxes.shape != (len(features), 4):
         raise BadRegions(
             f"{name} has features {features.shape} and boxes {boxes.shape}; (n, width) and (n, 4) "
@@ -85,3 +90,4 @@ def _check(name: str, features: Floats, boxes: Floats, width: int, height: int) 
     low, high = boxes.min(0), boxes.max(0)
     if low.min() < -_EDGE or high[2] > width + _EDGE or high[3] > height + _EDGE:
         raise BadRegions(f"{name} has boxes outside of its picture of {width} x {height}")
+    return Regions(path, features, boxes, size)

@@ -18,6 +18,7 @@ from mmsearch.cli.options import (
     store_options,
     threads_option,
 )
+from mmsearch.cli.reranking import REGIONS, SPECS, WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,9 +63,11 @@ FILE = click.Path(path_type=Path, dir_okay=False)
               help="Write a report with pictures of hits and misses too.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only warnings.")
 @click.option("--reranker", metavar="SPEC",
-              help="Of DATA: show what re-ranking gains: fusion, fusion:DIR ...")  # fmt: skip
+              help=f"Of DATA: show what re-ranking gains: {SPECS}.")  # fmt: skip
 @click.option("--candidates", type=click.IntRange(2, 10_000), default=50, show_default=True,
               metavar="N", help="With --reranker: hits to look at again.")  # fmt: skip
+@WEIGHT
+@REGIONS
 @threads_option
 @store_options
 def eval_command(
@@ -198,8 +201,11 @@ def _gain(embedded: Embedded, options: dict[str, Any], common: dict[str, Any]) -
     from mmsearch.reranking import Second, load_reranker
 
     model = resolve_model(options["model"] or "auto")
-    reranker = load_reranker(options["reranker"], model, threads=options["threads"])
-    return rerank_gain(embedded, Second(reranker, options["candidates"]), **common)
+    reranker = load_reranker(
+        options["reranker"], model, threads=options["threads"], regions=options["regions"]
+    )
+    second = Second(reranker, options["candidates"], weight=options["rerank_weight"])
+    return rerank_gain(embedded, second, **common)
 
 
 def _write(result: Evaluation | Comparison, format_: str, gain: RerankGain | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+SPECS = (
+    "fusion, fusion:DIR; blip:, blip2:, vilt:, bridgetower:, lxmert:, visualbert: or vlm:DIR of "
+    "transformers"
+)
+WEIGHT = click.option("--rerank-weight", type=click.FloatRange(0), default=1.0, show_default=True,
+                      metavar="X", help="What the re-ranker counts: times its own weight, or, of "
+                      "one that has none, times as much as the encoder.")  # fmt: skip
+REGIONS = click.option("--regions", type=click.Path(path_type=Path), metavar="PATH",
+                       help="For lxmert and visualbert: a folder with NAME.npz for each NAME.jpg, "
+                       "or a TSV file of regions.")  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the options say. spec: None: no re-ranking. budget_ms: of one query."""
@@ -24,6 +37,8 @@ class Asked:
     spec: str | None
     candidates: int
     budget_ms: float | None
+    weight: float = 1.0
+    regions: Path | None = None
 
 
 def rerank_options(command: F) -> F:
@@ -32,19 +47,22 @@ def rerank_options(command: F) -> F:
     @wraps(command)
     def called(
         *args: Any, rerank: bool, reranker: str | None, candidates: int, rerank_ms: float | None,
-        **kwargs: Any,
+        rerank_weight: float, regions: Path | None, **kwargs: Any,
     ) -> Any:  # fmt: skip
         spec = reranker or ("fusion" if rerank else None)
-        return command(*args, second=Asked(spec, candidates, rerank_ms), **kwargs)
+        second = Asked(spec, candidates, rerank_ms, rerank_weight, regions)
+        return command(*args, second=second, **kwargs)
 
     out: Any = called
     for option in (
+        REGIONS,
+        WEIGHT,
         click.option("--rerank-ms", type=click.FloatRange(0), metavar="MS",
                      help="Stop looking again after so long; the rest keep their score."),
         click.option("--candidates", type=click.IntRange(2, 10_000), default=50,
                      show_default=True, metavar="N", help="Hits to look at again."),
         click.option("--reranker", metavar="SPEC",
-                     help="fusion, fusion:DIR ...; means --rerank  [default: fusion]"),
+                     help=f"{SPECS}; means --rerank  [default: fusion]"),
         click.option("--rerank/--no-rerank", default=False,
                      help="Look at the best hits again, together with the question: slower, more "
                      "exact.  [default: no-rerank]"),
@@ -61,12 +79,14 @@ def with_second(engine: Engine, asked: Asked, model: str, threads: int | None) -
         UnknownName: no re-ranker has that name.
         MissingExtra: it needs an optional part of mmsearch.
         ModelUnavailable: its files are missing or broken, or it does not fit the encoder.
+        BadRegions: it needs regions, and there are none.
     """
     if asked.spec is None:
         return engine
     from mmsearch.reranking import RerankingEngine, Second, load_reranker
 
     second = Second(
-        load_reranker(asked.spec, model, threads=threads), asked.candidates, asked.budget_ms
-    )
+        load_reranker(asked.spec, model, threads=threads, regions=asked.regions),
+        asked.candidates, asked.budget_ms, asked.weight,
+    )  # fmt: skip
     return RerankingEngine(engine.collection, engine.encoder, second, note)

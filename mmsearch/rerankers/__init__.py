@@ -13,12 +13,20 @@ from mmsearch.registry import Registry
 if TYPE_CHECKING:
     from mmsearch.types import Reranker
 
-# A factory is called as factory(argument, encoder=..., threads=..., device=...); `encoder` is the
-# encoder of the query, whose tokens a re-ranker may read.
+# A factory is called as factory(argument, tokens=..., threads=..., device=..., regions=...):
+# `tokens` gives the inner tensors of the query's encoder, `regions` is where a detector's regions
+# of the pictures are, or None.
 RERANKERS: Registry[Reranker] = Registry(
     "reranker",
     {
         "fusion": "mmsearch.rerankers.fusion:open_fusion",
+        "blip": "mmsearch.rerankers.blip:open_blip",
+        "blip2": "mmsearch.rerankers.blip2:open_blip2",
+        "vilt": "mmsearch.rerankers.vilt:open_vilt",
+        "bridgetower": "mmsearch.rerankers.bridgetower:open_bridgetower",
+        "lxmert": "mmsearch.rerankers.lxmert:open_lxmert",
+        "visualbert": "mmsearch.rerankers.visualbert:open_visualbert",
+        "vlm": "mmsearch.rerankers.vlm:open_vlm",
     },
     extras={"torch": "torch", "transformers": "torch", "torchvision": "torch"},
 )

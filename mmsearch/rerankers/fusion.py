@@ -194,7 +194,7 @@ def _session(path: Path, threads: int | None) -> Any:
 
 
 def open_fusion(
-    argument: str, *, tokens: TokensOf, threads: int | None, device: str | None
+    argument: str, *, tokens: TokensOf, threads: int | None, device: str | None, regions: Any
 ) -> FusionReranker:
     """Return the re-ranker of a folder: what `mmsearch train --stage rerank` wrote.
 
@@ -203,11 +203,12 @@ def open_fusion(
         tokens: gives the encoder's inner tensors of these names, and the name of its space.
         threads: for each graph.
         device: it runs on the CPU.
+        regions: it looks at pixels.
 
     Raises:
         ModelUnavailable: no re-ranker is there, or not of this encoder.
     """
-    del device
+    del device, regions
     folder = Path(argument).expanduser() if argument else SHIPPED
     if not (folder / CONFIG).exists() and (folder / "model" / CONFIG).exists():
         folder /= "model"

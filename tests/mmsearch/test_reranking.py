@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_store import Item
+from index_store import Collection, Item
 from index_store.types import Vectors
-from mmsearch import Encoder, Query, ingest, read
+from mmsearch import Encoder, Engine, Query, ingest, load_encoder, read
 from mmsearch.errors import ModelUnavailable, UnknownName
-from mmsearch.reranking import RerankingEngine, Second, load_reranker, rerank
-from mmsearch.types import Hit, Reranker
+from mmsearch.reranking import Ask, RerankingEngine, Second, load_reranker, rerank, rerank_asks
+from mmsearch.types import Hit, Part, Reranker
 
 
 @dataclass
@@ -94,6 +94,83 @@ def test_scores_of_no_known_worth_are_brought_to_the_spread_of_the_cosines() -> 
     of = [rerank(Query("x"), hits(0.3, 0.2, 0.1), Second(Known(s, weight=None)))[0]
           for s in (small, large)]  # fmt: skip
     assert [h.score for h in of[0]] == pytest.approx([h.score for h in of[1]])
+
+
+def test_a_weight_counts_times_the_rerankers_own_or_times_the_spread() -> None:
+    scores = {"a": 0.0, "b": 1.0, "c": 2.0}
+    for weight, unit in ((0.5, 0.5), (None, 0.1)):  # spread of 0.3, 0.2, 0.1: a tenth of theirs
+        for times in (0.0, 1.0, 3.0):
+            second = Second(Known(scores, weight=weight), weight=times)
+            found, _ = rerank(Query("x"), hits(0.3, 0.2, 0.1), second)
+            gains = {h.item.key: h.parts["rerank"] for h in found}
+            assert gains == pytest.approx({"a": -unit * times, "b": 0.0, "c": unit * times})
+
+
+def test_of_several_parts_each_counts_as_what_it_adds_to_the_score() -> None:
+    """What is not wanted is a part whose high scores push down."""
+    some = [
+        Hit(n, Item(key, "image", key), wanted + unwanted, {"text": wanted, "not": unwanted})
+        for n, (key, wanted, unwanted) in enumerate(
+            [("a", 3.0, 0.0), ("b", 2.0, 0.5), ("c", 1.0, 1.0)], start=1
+        )
+    ]
+
+    class Both(Known):
+        def score(self, query: Query, items: Sequence[Item]) -> Vectors:
+            base = super().score(query, items)
+            return base if query.text == "wanted" else -10 * base
+
+    second = Second(Both({"a": 0.0, "b": 1.0, "c": 2.0}, weight=7.0))
+    asks = [Ask(Query("wanted"), "text"), Ask(Query("people"), "not", -1.0)]
+    found, missed = rerank_asks(asks, some, second)
+    gains = {h.item.key: h.parts["rerank"] for h in found}
+    # wanted: -1, 0, 1 as its part spreads; unwanted: -(0.5, 0, -0.5)
+    assert gains == pytest.approx({"a": -1.5, "b": 0.0, "c": 1.5})
+    assert missed == 0
+
+
+def engine_of(collection: Collection, known: Known, said: list[str]) -> RerankingEngine:
+    return RerankingEngine(collection, load_encoder("color"), Second(known), said.append)
+
+
+def test_pictures_by_a_picture_stay_as_they_were_and_it_is_said_once(
+    encoder: Encoder, collection: Collection, photos: Path
+) -> None:
+    ingest(read(str(photos)), encoder, collection)
+    said: list[str] = []
+    known = Known({})
+    query = Query(image=str(photos / "red.png"), k=3)
+    asked = [query, query, Query(parts=(Part(key=str(photos / "red.png")),), k=2)]
+    found = engine_of(collection, known, said).search_batch(asked)
+    assert found == Engine(collection, encoder).search_batch(asked)
+    assert known.asked == []
+    assert said == ["pictures are compared with words alone: these hits stay as they were"]
+
+
+def test_of_words_and_a_picture_the_words_are_looked_at_again(
+    encoder: Encoder, collection: Collection, photos: Path
+) -> None:
+    ingest(read(str(photos)), encoder, collection)
+    said: list[str] = []
+    known = Known({str(p): float(n) for n, p in enumerate(sorted(photos.glob("**/*.png")))})
+    query = Query("red", parts=(Part(image=str(photos / "green.png")),), k=3)
+    found = engine_of(collection, known, said).search(query)
+    assert sorted(known.asked) == sorted(str(p) for p in photos.glob("**/*.png"))
+    assert all({"text", "image", "rerank"} == set(hit.parts) for hit in found)
+    assert said == ["pictures are compared with words alone: re-ranked by that part"]
+
+
+def test_a_stored_text_is_asked_as_words(
+    encoder: Encoder, collection: Collection, photos: Path
+) -> None:
+    (photos / "red.txt").write_text("something red")
+    ingest(read(str(photos)), encoder, collection)
+    (text,) = collection.search(encoder.encode_texts(["red"]), 1, kind="text")[0]
+    said: list[str] = []
+    known = Known({str(p): 0.0 for p in photos.glob("**/*.png")})
+    engine_of(collection, known, said).search(Query(parts=(Part(key=text.item.key),)))
+    assert len(known.asked) == 3
+    assert said == []
 
 
 def test_an_engine_re_ranks_more_than_it_returns(

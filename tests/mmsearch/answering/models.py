@@ -64,21 +64,21 @@ def lxmert(folder: Path) -> Path:
     return folder
 
 
-def llava(folder: Path, template: str | None = CHAT) -> Path:
+def llava(folder: Path, template: str | None = CHAT, words: tuple[str, ...] = tuple(WORDS)) -> Path:
     torch.manual_seed(0)
-    words = [*WORDS, "<image>"]
+    words = (*words, "<image>")
     text = tf.LlamaConfig(**{**SMALL, "vocab_size": len(words)}, max_position_embeddings=128,
                           bos_token_id=2, eos_token_id=3, pad_token_id=0)  # fmt: skip
     config = tf.LlavaConfig(
         vision_config=tf.CLIPVisionConfig(**VISION), text_config=text,
-        image_token_index=len(WORDS), vision_feature_layer=-1,
+        image_token_index=words.index("<image>"), vision_feature_layer=-1,
     )  # fmt: skip
     tf.LlavaForConditionalGeneration(config).save_pretrained(folder)
     side = {"height": 32, "width": 32}
     made = tf.LlavaProcessor(
-        tf.CLIPImageProcessor(size=side, crop_size=side), tokenizer(folder, words), patch_size=16,
-        vision_feature_select_strategy="default", chat_template=template, image_token="<image>",
-        num_additional_image_tokens=1,
+        tf.CLIPImageProcessor(size=side, crop_size=side), tokenizer(folder, list(words)),
+        patch_size=16, vision_feature_select_strategy="default", chat_template=template,
+        image_token="<image>", num_additional_image_tokens=1,
     )  # fmt: skip
     made.save_pretrained(folder)
     return folder
