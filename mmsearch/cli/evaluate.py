@@ -63,7 +63,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
               help="Write a report with pictures of hits and misses too.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only warnings.")
 @click.option("--reranker", metavar="SPEC",
-              help=f"Of DATA: show what re-ranking gains: {SPECS}.")  # fmt: skip
+              help=f"Of DATA: show what re-ranking gains, both ways: {SPECS}.")  # fmt: skip
 @click.option("--candidates", type=click.IntRange(2, 10_000), default=50, show_default=True,
               metavar="N", help="With --reranker: hits to look at again.")  # fmt: skip
 @WEIGHT

@@ -109,3 +109,23 @@ def test_regions_are_read_from_their_folder_and_checked(
     done = indexed(*call)
     assert (done.code, done.out) == (2, "")
     assert "they belong to another picture" in done.err
+
+
+def test_eval_shows_what_is_gained_both_ways(mmsearch: Mmsearch, photos: Path, blip: Path) -> None:
+    pairs = photos / "pairs.csv"
+    pairs.write_text("image,caption\nred.png,a red cat\ngreen.png,green\nnested/blue.png,blue\n")
+    call = ("eval", pairs, "--model", "color", "--resamples", "20", "--reranker", f"blip:{blip}")
+    done = mmsearch(*call, "--rerank-weight", "1000", "--format", "json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)["rerank"]
+    assert (found["weight"], found["candidates"]) == (1000, 50)
+    spec = load_reranker(f"blip:{blip}", "color", device="cpu")
+    paths = [photos / n for n in ("red.png", "green.png", "nested/blue.png")]
+    items = [Item(str(p), "image", uri_of(p)) for p in paths]
+    texts = ["a red cat", "green", "blue"]
+    scores = np.stack([spec.score(Query(text), items) for text in texts])
+    own = 100 * np.mean(scores.argmax(1) == np.arange(3))
+    assert found["text_to_image"]["reranked"]["R@1"] == pytest.approx(own, abs=0.01)
+    own = 100 * np.mean(scores.argmax(0) == np.arange(3))
+    assert found["image_to_text"]["reranked"]["R@1"] == pytest.approx(own, abs=0.01)
+    assert "image -> text" in mmsearch(*call).out
