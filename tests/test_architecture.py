@@ -15,7 +15,7 @@ FILES = sorted([*ROOT.glob("mmsearch/**/*.py"), *ROOT.glob("index_store/**/*.py"
 LAYERS: list[set[str]] = [
     {"cli", "web", "mcp", "__main__"},
     {"dialogue"},
-    {"repairing", "organise", "answering", "hybrid", "ocr"},
+    {"repairing", "organise", "answering", "explaining", "hybrid", "ocr"},
     {"ingestion", "reindexing", "search", "reranking", "evaluation", "train", "models",
      "moving", "transfer", "torch_scan",
      "watching", "pruning", "planning", "daemon"},

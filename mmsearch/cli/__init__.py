@@ -24,6 +24,7 @@ COMMANDS = {
     "similar": ("similar", "Find what is like a stored picture or text."),
     "dupes": ("dupes", "Find pictures that are there more than once."),
     "cluster": ("cluster", "Put pictures into groups that look alike, and name them."),
+    "explain": ("explain", "Show where in a picture a text fits."),
     "ask": ("ask", "Ask a question about a picture or about hits."),
     "tag": ("tag", "Tag pictures with the labels that fit them."),
     "caption": ("caption", "Describe pictures, and keep what was written."),
@@ -126,7 +127,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
     ctx.obj = {"debug": debug}
     found, called = settings(), ctx.invoked_subcommand
     command = cli.get_command(ctx, called) if called else None
-    if called in {"search", "batch"}:
+    if called in {"search", "batch", "explain"}:
         # The files' model is for new collections; one that is there is searched with its own.
         found.pop("model", None)
     if called and command:
