@@ -5,6 +5,7 @@ What is not installed raises ImportError. The product of unit rows is the score 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ def faiss(rows: np.ndarray, _folder: Path) -> Found:
     for subs in (rows.shape[1] // 2, rows.shape[1] // 4):
         base, build_s = _fast_scan(rows, subs)
         index = f.IndexRefine(base, exact)
-        for candidates in (128, 256, 1_024):
+        for candidates in (128, 256, 512, 1_024, 2_048):
             params = f.IndexRefineSearchParameters(k_factor=candidates / K)
 
             def ask(query: np.ndarray, index: Any = index, params: Any = params) -> list[int]:
@@ -84,6 +85,9 @@ def _fast_scan(rows: np.ndarray, subs: int) -> tuple[Any, float]:
     return _BUILT[id(rows), subs]
 
 
+LARGE = 300_000  # beyond, a tree is not tried: its k-means takes minutes
+
+
 def scann(rows: np.ndarray, _folder: Path) -> Found:
     import scann as s
 
@@ -99,6 +103,8 @@ def scann(rows: np.ndarray, _folder: Path) -> Found:
         {"setting": "AH2, reorder 256", "build_s": round(time.perf_counter() - start, 1)},
         lambda query: flat.search(query)[0].tolist(),
     )
+    if n > LARGE:
+        return
     start = time.perf_counter()
     leaves = max(int(np.sqrt(n)), 16)
     built = (
@@ -154,29 +160,32 @@ def usearch(rows: np.ndarray, _folder: Path) -> Found:
 
 
 def sqlite_vec(rows: np.ndarray, folder: Path) -> Found:
-    import sqlite3
-
+    import apsw  # the sqlite3 of many a Python cannot load extensions
     import sqlite_vec as v
 
     path = folder / "sqlite-vec.db"
-    db = sqlite3.connect(path, check_same_thread=False)
-    if not hasattr(db, "enable_load_extension"):
-        raise ImportError("the sqlite3 of this Python cannot load extensions")
+    db = apsw.Connection(str(path))
     db.enable_load_extension(True)
-    v.load(db)
+    db.load_extension(v.loadable_path())
     start = time.perf_counter()
     db.execute(
         f"CREATE VIRTUAL TABLE v USING vec0(e float[{rows.shape[1]}] distance_metric=cosine)"
     )
     for base in range(0, len(rows), 10_000):
         block = rows[base : base + 10_000].astype(np.float32)
-        db.executemany("INSERT INTO v(rowid, e) VALUES (?, ?)",
-                       [(base + i, row.tobytes()) for i, row in enumerate(block)])  # fmt: skip
-    db.commit()
+        with db:
+            db.executemany("INSERT INTO v(rowid, e) VALUES (?, ?)",
+                           [(base + i, row.tobytes()) for i, row in enumerate(block)])  # fmt: skip
     figures = {"setting": "vec0, exact", "build_s": round(time.perf_counter() - start, 1),
                "bytes_per_vector": round(path.stat().st_size / len(rows), 1)}  # fmt: skip
     sql = "SELECT rowid FROM v WHERE e MATCH ? AND k = ?"
-    yield figures, lambda query: [r for (r,) in db.execute(sql, [query.tobytes(), K])]
+    alone = threading.Lock()  # apsw refuses two threads at once
+
+    def ask(query: np.ndarray) -> list[int]:
+        with alone:
+            return [r for (r,) in db.execute(sql, [query.tobytes(), K])]
+
+    yield figures, ask
 
 
 def lancedb(rows: np.ndarray, folder: Path) -> Found:

@@ -135,8 +135,8 @@ class OptimizeReport:
     """What `Collection.optimize` tried and did.
 
     asked: where the queries come from: "given", "text" or "image" (stored vectors of that
-    kind). chosen: the trial that met the target; None if none did, and then nothing was
-    published.
+    kind); the command line also says "log" and "metadata" of texts that it has given. chosen:
+    the trial that met the target; None if none did, and then nothing was published.
     """
 
     kind: Kind

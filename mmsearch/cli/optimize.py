@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MISSED = 1  # no index met the target
 FEWEST = 20  # queries that measure something
+ENOUGH = 50  # logged questions that count more than captions
 HIDDEN = {"recall", "ms", "ram"}  # parts of a recipe: the target, which the user has just given
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 COLUMNS = ("recipe", "recall@10", "p50 ms", "p99 ms", "MB", "B/vector", "build s", "")
@@ -44,7 +46,8 @@ def _bytes(_ctx: click.Context, _option: click.Parameter, value: str | None) -> 
 @click.option("--kind", type=click.Choice(["image", "text"]), default="image", show_default=True,
               help="What is searched: pictures, or texts.")  # fmt: skip
 @click.option("--queries", type=click.File(encoding="utf8"), metavar="FILE",
-              help="Texts that will be asked, one a line [default: stored captions].")  # fmt: skip
+              help="Texts that will be asked, one a line [default: the log of questions, stored "
+              "captions, or names and keywords].")  # fmt: skip
 @click.option("--index", "indexes", multiple=True, metavar="NAME",
               help="Try only this kind, or these; a wrong name lists all.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Measure and report; leave the index as it is.")
@@ -66,10 +69,11 @@ def optimize_command(
     mmsearch optimize --index pq4fs --index hnsw-sq8
 
     What is tried depends on the number of vectors and the memory. Each index is tuned with half
-    of the queries and measured with the other half: with the captions of the collection, or the
-    texts of --queries. What misses the target is not put to use: then the search stays as it
-    was and the exit code is 1. `mmsearch index` chooses anew, for the same recall and memory,
-    as the collection grows.
+    of the queries and measured with the other half: the texts of --queries; else questions that
+    were asked with --query-log, if there are 50; else the collection's captions; else words that
+    the pictures bring (captions, titles, keywords, names). What misses the target is not put to
+    use: then the search stays as it was and the exit code is 1. `mmsearch index` chooses anew,
+    for the same recall and memory, as the collection grows.
     """
     from index_store import Store, Target
 
@@ -81,6 +85,9 @@ def optimize_command(
     say = None if quiet or not is_terminal() else (lambda what: note(f"{what} ..."))
     with Store.open(store, readonly=dry_run) as opened:
         chosen = opened.collection(collection)
+        source = "given"
+        if not lines:
+            lines, source = _texts(chosen, kind, store, collection)
         if not lines and max(chosen.count("image"), chosen.count("text")) < FEWEST:
             raise click.UsageError(
                 f"too little is stored to measure with; give {FEWEST} texts or more by --queries"
@@ -89,6 +96,8 @@ def optimize_command(
             kind, target=target, queries=_encoded(chosen, lines, threads) if lines else None,
             indexes=indexes, dry_run=dry_run, progress=say,
         )  # fmt: skip
+    if lines:
+        report = replace(report, asked=source)
     _write(report, format_)
     _explain(report, dry_run)
     return Exit.OK if report.chosen else MISSED
@@ -106,6 +115,20 @@ def _check_indexes(indexes: tuple[str, ...]) -> None:
 
 def _other(kind: Kind) -> Kind:
     return "text" if kind == "image" else "image"
+
+
+def _texts(collection: Collection, kind: Kind, store: Path, name: str) -> tuple[list[str], str]:
+    """Return texts to ask, and where from; none where stored captions are as good, or pictures
+    have to do."""
+    from mmsearch.query_texts import MOST, logged_queries, metadata_texts
+
+    logged = logged_queries(store, name)[:MOST] if kind == "image" else []
+    if len(logged) >= ENOUGH:
+        return logged, "log"
+    if kind == "text" or collection.count("text") >= FEWEST:
+        return [], ""
+    known = metadata_texts(collection)
+    return (known, "metadata") if len(known) >= FEWEST else ([], "")
 
 
 def _encoded(collection: Collection, lines: list[str], threads: int | None) -> Vectors:
@@ -156,7 +179,13 @@ def _name(recipe: str) -> str:
 
 
 def _explain(report: OptimizeReport, dry_run: bool) -> None:
-    sources = {"given": "given texts", "text": "stored texts", "image": "stored pictures"}
+    sources = {
+        "given": "given texts",
+        "log": "logged questions",
+        "metadata": "texts from what is known of the pictures",
+        "text": "stored texts",
+        "image": "stored pictures",
+    }
     note(
         f"{report.rows:,} {report.kind}s; {report.queries} {sources[report.asked]} asked, half to "
         "tune, half to measure; recall is against exact search"

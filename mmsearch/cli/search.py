@@ -33,6 +33,7 @@ from mmsearch.cli.parts import (
     question_parts,
     with_keys,
 )
+from mmsearch.cli.query_log import log_text, query_log_option
 from mmsearch.cli.query_options import (
     both,
     build_condition,
@@ -94,6 +95,7 @@ def _result_options(command: F) -> F:
 @rerank_options
 @click.option("--text", "as_text", is_flag=True, help="QUERY is text even if a file has its name.")
 @delivery_options
+@query_log_option
 @threads_option
 @daemon_option
 @store_options
@@ -138,6 +140,7 @@ def search_command(
             note_undated(engine.collection, kind)
         note_cut(min_score, len(hits))
         remember(store, collection, hits)
+        log_text(store, collection, asked.text)
         format_ = "paths" if null else format_
         done = deliver(asked, hits, format_, delivery, null=null)
     return (Exit.OK if done else Exit.SOME_FAILED) if hits else Exit.NO_HITS
@@ -172,6 +175,7 @@ def _asked_parts(
 @rerank_options
 @click.option("--format", "format_", default="jsonl", show_default=True, help=FORMAT_HELP,
               type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]))  # fmt: skip
+@query_log_option
 @scan_device_option
 @threads_option
 @store_options
@@ -204,6 +208,7 @@ def batch_command(
                 return one_query([part], k=k, kind=kind, where=condition, min_score=least)
             text, when = read_question(line, kind, parse=parse)
             where = both(condition, when)
+            log_text(store, collection, text)
             return one_query([Part(text)], k=k, kind=kind, where=where, min_score=min_score)
 
         def answers() -> Iterator[tuple[Query, list[Hit]]]:

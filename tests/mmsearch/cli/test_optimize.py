@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from index_store import Item, Store
+from mmsearch import query_texts
 from mmsearch.encoders.color import COLORS, ColorEncoder
+from mmsearch.query_texts import log_path, logged_queries
 from tests.mmsearch.cli.conftest import Mmsearch
 
 
@@ -76,6 +80,44 @@ def test_pictures_as_queries_are_warned_of(colors: Mmsearch) -> None:
     done = colors("optimize", "--dry-run")
     assert done.code == 0
     assert "stored images as queries, which flatter" in done.err
+
+
+def test_words_that_pictures_bring_are_asked_where_there_are_no_captions(
+    tmp_path: Path, mmsearch: Mmsearch
+) -> None:
+    means = np.random.default_rng(0).random((300, 3)).astype(np.float32)
+    pairs = [f"{a} {b}" for a in COLORS for b in COLORS]
+    items = [Item(f"/p/{i}/{pairs[i % len(pairs)]}.jpg") for i in range(300)]
+    with Store.open(tmp_path / "store", create=True) as store:
+        collection = store.create_collection("default", ColorEncoder.space, model="color")
+        collection.add(items, ColorEncoder().encode_images(means))
+    done = mmsearch("optimize", "--dry-run", "--format", "json")
+    report = json.loads(done.out)
+    assert (report["asked"], report["flattering"]) == ("metadata", False)
+    assert report["queries"] >= 100
+    assert "warning" not in done.err
+
+
+def test_questions_are_remembered_only_where_that_is_wanted_and_then_asked(
+    colors: Mmsearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged = partial(logged_queries, tmp_path / "store", "default")
+    colors("search", "red")
+    assert logged() == []
+    pairs = [f"{a} and {b}" for a in COLORS for b in COLORS][:60]
+    (tmp_path / "q.txt").write_text("\n".join(pairs))
+    assert colors("batch", tmp_path / "q.txt", "--query-log").code == 0
+    assert logged() == pairs[::-1]
+    colors("config", "set", "query-log", "true")
+    colors("search", "teal, I think")
+    assert logged()[0] == "teal, I think"
+    done = colors("optimize", "--dry-run", "--format", "json")
+    assert json.loads(done.out)["asked"] == "log"
+    path = log_path(tmp_path / "store", "default")
+    assert os.name == "nt" or path.stat().st_mode & 0o077 == 0
+    monkeypatch.setattr(query_texts, "LOGGED", 10)  # as in a log that is full
+    colors("search", "blue")
+    assert logged() == ["blue", "teal, I think", *pairs[::-1][:3]]
 
 
 @pytest.mark.parametrize(
