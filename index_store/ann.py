@@ -4,7 +4,8 @@ Every kind only names candidates, which are scored again from the stored vectors
 "pq4fs" 4-bit product quantisation with fast scan (Quicker ADC, arXiv:1812.09162), "rabitq"
 one bit a dimension (arXiv:2405.12497), "ivf-*" inverted files over these or over 8-bit, float16
 or 8-bit PQ codes, "hnsw-*" graphs (arXiv:1603.09320) over 8-bit or float16 codes. "flat" is
-float16, which is what is stored, so nothing is lost by it.
+float16, which is what is stored, so nothing is lost by it. "hnsw-cagra" is a graph over float32
+that a GPU has built (`gpu`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from index_store.errors import StoreCorrupt
+from index_store import gpu
+from index_store.errors import NoGpu, StoreCorrupt
 from index_store.recipe import NEIGHBOURS, Recipe
 from index_store.scan import Mask, decode
 from index_store.segment import Halves
@@ -164,7 +166,24 @@ def _view(rows: Halves) -> Any:
 
 
 def build(recipe: Recipe, rows: Iterable[Halves], sample: Halves, dim: int) -> AnnIndex:
-    """Train on `sample` and add `rows` (blocks of any length) in order."""
+    """Train on `sample` and add `rows` (blocks of any length) in order; on a GPU if faiss has
+    one for this kind and its memory suffices.
+
+    Raises:
+        NoGpu: only a GPU can build this kind.
+        FaissTwice: there is a GPU, and faiss is of two distributions.
+    """
+    only_gpu = recipe.kind == "hnsw-cagra"
+    if recipe.kind in gpu.KINDS and _faiss().get_num_gpus() > 0:
+        rows = list(rows)
+        empty = None if only_gpu else _empty(recipe, dim)
+        try:
+            return AnnIndex(gpu.build(_faiss(), recipe.kind, empty, rows, sample))
+        except RuntimeError:
+            if only_gpu:
+                raise
+    if only_gpu:
+        raise NoGpu(recipe.kind)
     index = _empty(recipe, dim)
     for clustered in (index, getattr(index, "pq", None)):
         if clustering := getattr(clustered, "cp", None):

@@ -140,6 +140,28 @@ class KeyTaken(StoreError):
         self.collection, self.keys = collection, keys
 
 
+class NoGpu(StoreError):
+    """An index that only a GPU can build, and faiss has none."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            f"an index of kind {kind} is built on a GPU, and faiss finds none; on a machine with "
+            "CUDA: pip uninstall -y faiss-cpu; pip install faiss-gpu-cuvs"
+        )
+        self.kind = kind
+
+
+class FaissTwice(StoreError):
+    """The module `faiss` is of two distributions, whose files overwrite one another."""
+
+    def __init__(self, names: list[str], repair: str) -> None:
+        super().__init__(
+            f"{' and '.join(names)} are installed together, and both bring the module faiss: "
+            f"{repair}"
+        )
+        self.names = names
+
+
 class BadVectors(StoreError):
     """Vectors of the wrong shape, or with a NaN or infinity in them."""
 

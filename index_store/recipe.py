@@ -17,7 +17,7 @@ from index_store.types import Target
 
 IndexKind = Literal[
     "exact", "pq4fs", "rabitq", "ivf-pq4fs", "ivf-rabitq", "ivf-pq8", "ivf-sq8", "ivf-flat",
-    "hnsw-sq8", "hnsw-flat",
+    "hnsw-sq8", "hnsw-flat", "hnsw-cagra",
 ]  # fmt: skip
 INDEX_KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 # 4-bit fast scan and fast-scan RaBitQ of faiss refuse selectors.
@@ -99,6 +99,7 @@ class Recipe:
             "ivf-pq4fs": self.subs / 2 + 8, "ivf-rabitq": dim / 8 + 16, "ivf-pq8": self.subs + 8,
             "ivf-sq8": dim + 8, "ivf-flat": 2 * dim + 8,
             "hnsw-sq8": dim + 8 * NEIGHBOURS + 16, "hnsw-flat": 2 * dim + 8 * NEIGHBOURS + 16,
+            "hnsw-cagra": 4 * dim + 4 * NEIGHBOURS + 16,
         }[self.kind]  # fmt: skip
         codebooks = {"pq4fs": 16, "ivf-pq4fs": 16, "ivf-pq8": 256}.get(self.kind, 0)
         return int(n * code) + (self.lists + codebooks) * dim * 4

@@ -19,8 +19,6 @@ from mmsearch.cli.options import store_options
 from mmsearch.version import __version__
 
 CORE = ("numpy", "pillow", "faiss-cpu", "sqlalchemy", "onnxruntime", "tokenizers")
-# Each brings a module called `faiss`; two at once overwrite one another.
-FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs", "faiss-gpu-cu12")
 EXTRAS = {"torch": "torch", "open_clip_torch": "torch", "transformers": "torch",
           "pillow-heif": "heic"}  # fmt: skip
 
@@ -72,16 +70,18 @@ def _system() -> Iterator[Check]:
 
 
 def _packages() -> Iterator[Check]:
-    have = {name: _version(name) for name in (*CORE, *EXTRAS, *FAISS)}
+    from index_store import gpu
+
+    have = {name: _version(name) for name in (*CORE, *EXTRAS)}
     missing = [name for name in CORE if not have[name]]
     if missing:
         yield Check("packages", "fail", f"missing: {', '.join(missing)}", "pip install mmsearch")
     else:
         yield Check("packages", "ok", ", ".join(f"{n} {have[n]}" for n in CORE))
-    several = [n for n in FAISS if have[n]]
+    several = gpu.installed()
     if len(several) > 1:
-        fix = f"pip uninstall -y {' '.join(several)}; pip install {several[-1]}"
-        yield Check("faiss", "fail", f"installed together: {', '.join(several)}", fix)
+        found = f"installed together: {', '.join(several)}"
+        yield Check("faiss", "fail", found, gpu.repair(several))
     for name, extra in EXTRAS.items():
         if have[name]:
             yield Check(name, "ok", have[name])
