@@ -5,9 +5,8 @@
 
 The contestants (`contestants.py`) take turns, run by run, with one run that is not counted.
 wall_s: of the process; cpu_s: processor time of it and its children, which a busy machine changes
-far less. Ratios are of the medians. `parts` are of mmsearch alone, in this process: decoding (with
-hashing and scaling), encoding, and both at once without a store; `gemm` is a float32 product of
-this machine in the same run, against which the encoder's arithmetic is held.
+far less. Ratios are of the medians. `parts` are of mmsearch alone, in this process, as `decode.py`
+has them; `encode_gflops` holds the encoder's arithmetic against `gemm_gflops`, a float32 product.
 """
 
 from __future__ import annotations
@@ -18,12 +17,13 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.contestants import Contestant, contestants
+from benchmarks.decode import measured_parts
 from benchmarks.pictures import make_pictures
+from mmsearch.encoders import load_encoder
 
 GIGAFLOPS = 11.5  # a picture through ViT-B/32 at 256 pixels: 65 tokens, multiply and add counted
 
@@ -48,15 +48,17 @@ def main() -> None:
     ]
     turns: dict[str, list[dict[str, float]]] = {c.name: [] for c in running}
     parts: dict[str, list[float]] = {}
+    encoder = load_encoder(f"onnx:{work / 'int8'}")
     for run in range(args.runs + 1):
         for contestant in running:
             found = once(contestant, work / "out")
             if run:
                 turns[contestant.name].append(found)
-        for name, rate in measured_parts(work / "int8", pictures).items():
+        for name, rate in measured_parts(encoder, pictures).items():
             parts.setdefault(name, []).extend([rate] if run else [])
     figures = {name: summary(runs, args.pictures) for name, runs in turns.items()}
     medians = {name: round(statistics.median(rates), 1) for name, rates in parts.items()}
+    medians["encode_gflops"] = round(medians["encode"] * GIGAFLOPS, 1)
     size = sum(path.stat().st_size for path in pictures.glob("*.jpg")) // args.pictures
     setting = {"pictures": args.pictures, "size": args.size, "bytes": size, "runs": args.runs}
     print(json.dumps({**setting, "load": os.getloadavg(), "parts": medians, **figures}, indent=2))
@@ -90,53 +92,6 @@ def summary(runs: list[dict[str, float]], pictures: int) -> dict[str, Any]:
     }
     rate = {"pictures_per_s": round(pictures / median["wall_s"], 1)}
     return {key: round(value, 2) for key, value in median.items()} | rate | spread
-
-
-def measured_parts(model: Path, pictures: Path) -> dict[str, float]:
-    """Return pictures a second of each part alone, and what a matrix product reaches."""
-    import numpy as np
-
-    from mmsearch.cores import usable_cores
-    from mmsearch.encoders import load_encoder
-    from mmsearch.images import open_picture
-    from mmsearch.ingestion import BATCH
-    from mmsearch.pipeline import batched, map_ahead
-    from mmsearch.sources import source_hash
-
-    encoder = load_encoder(f"onnx:{model}")
-    paths = [str(path) for path in sorted(pictures.glob("*.jpg"))]
-    threads = usable_cores()
-
-    def prepare(path: str) -> Any:
-        source_hash(path)
-        return encoder.prepare(open_picture(path, target=encoder.image_size).image)
-
-    arrays = np.stack([prepare(path) for path in paths[:BATCH]])
-    encoder.encode_images(arrays)
-    square = np.ones((2048, 2048), np.float32)
-
-    def decode() -> None:
-        for _ in map_ahead(prepare, paths, threads=threads, ahead=3 * BATCH):
-            pass
-
-    def encode() -> None:
-        for _ in range(0, len(paths), BATCH):
-            encoder.encode_images(arrays)
-
-    def both() -> None:
-        made = map_ahead(prepare, paths, threads=threads, ahead=3 * BATCH)
-        for batch in batched(made, BATCH):
-            encoder.encode_images(np.stack(batch))
-
-    gemm = 2 * 2048**3 * 4 / 1e9 / seconds(lambda: [square @ square for _ in range(4)])
-    rates = {f.__name__: len(paths) / seconds(f) for f in (decode, encode, both)}
-    return rates | {"gemm_gflops": gemm, "encode_gflops": rates["encode"] * GIGAFLOPS}
-
-
-def seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def table(figures: dict[str, dict[str, Any]], parts: dict[str, float]) -> str:

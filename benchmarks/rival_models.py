@@ -9,6 +9,7 @@ No hub is asked: WORK gets model.pt (open_clip, clip-retrieval), fp32/ and int8/
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def main() -> None:
             command = [sys.executable, "-m", "mmsearch", "models", "export", spec, work / name]
             subprocess.run([*command, *options], check=True)
     if not (work / "rclip").exists():
-        write_rclip(work / "fp32", work / "rclip")
+        write_rclip(work / "model.pt", work / "fp32", work / "rclip")
     if not (work / "hf").exists():
         write_hf(work / "fp32", work / "hf")
 
@@ -43,22 +44,34 @@ def write_checkpoint(path: Path) -> None:
     torch.save(open_clip.create_model(ARCH).state_dict(), path)
 
 
-def write_rclip(source: Path, folder: Path) -> None:
-    """Write the graphs as rclip ships them: one file each, `input` in, `output` out."""
+def write_rclip(checkpoint: Path, source: Path, folder: Path) -> None:
+    """Write the graphs as rclip ships them: one file each, `input` in, `output` out.
+
+    The image tower comes from torch's exporter as it is, without what our export does to it.
+    """
     import onnx
     import open_clip
+    import torch
+
+    from mmsearch.encoders.onnx_writer import write_tower
 
     models = folder / "ViT-B-32-256-datacomp_s34b_b86k"
     models.mkdir(parents=True)
-    for tower in ("visual", "textual"):
-        model = onnx.load(str(source / tower / "model.onnx"))
-        old = {model.graph.input[0].name: "input", model.graph.output[0].name: "output"}
-        for value in (*model.graph.input, *model.graph.output):
+    model = open_clip.create_model(ARCH)
+    model.load_state_dict(torch.load(checkpoint))
+    pixels = torch.zeros(2, 3, 256, 256)
+    plain = folder / "plain" / "model.onnx"
+    write_tower(plain, model, model.encode_image, (pixels,), {"image": {0: "n"}})
+    for tower, path in (("visual", plain), ("textual", source / "textual" / "model.onnx")):
+        graph = onnx.load(str(path))
+        old = {graph.graph.input[0].name: "input", graph.graph.output[0].name: "output"}
+        for value in (*graph.graph.input, *graph.graph.output):
             value.name = old.get(value.name, value.name)
-        for node in model.graph.node:
+        for node in graph.graph.node:
             for names in (node.input, node.output):
                 names[:] = [old.get(name, name) for name in names]
-        onnx.save_model(model, str(models / f"{tower}.onnx"))
+        onnx.save_model(graph, str(models / f"{tower}.onnx"))
+    shutil.rmtree(plain.parent)
     vocabulary = Path(open_clip.__file__).with_name("bpe_simple_vocab_16e6.txt.gz")
     (folder / "tokenizer").mkdir()
     (folder / "tokenizer" / vocabulary.name).write_bytes(vocabulary.read_bytes())

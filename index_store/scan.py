@@ -15,7 +15,8 @@ Positions = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-TILE = 8_192  # rows: 16 MiB as float32 at 512-d, so a tile stays in the cache
+TILE = 1_024  # rows: 2 MiB as float32 at 512-d, so a tile stays in a core's own cache
+FEW = 4  # queries; more have eight times as many rows a tile, as each costs a merge for each tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +55,23 @@ def scan(
         allowed: indexed by position; rows where it is False are not looked at.
     """
     best = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
+    # One room for all tiles. Memory that is new for each costs a fault for every page: of a cold
+    # scan of 100,000 x 512 that was two thirds of the time.
+    step = TILE if len(queries) <= FEW else 8 * TILE
+    room = np.empty((step, queries.shape[1]), np.float32)
     for part in parts:
         rows = part.rows if part.floats is None else part.floats
         passing = None
         if allowed is not None:
             passing = np.flatnonzero(allowed[part.base : part.base + len(rows)])
-        for start in range(0, len(rows) if passing is None else len(passing), TILE):
+        for start in range(0, len(rows) if passing is None else len(passing), step):
             if passing is None:
-                tile = rows[start : start + TILE]
+                tile = rows[start : start + step]
                 positions = np.arange(start, start + len(tile)) + part.base
             else:
-                chosen = passing[start : start + TILE]
+                chosen = passing[start : start + step]
                 tile, positions = rows[chosen], chosen + part.base
-            scores = queries @ decode(tile).T
+            scores = queries @ decode(tile, room[: len(tile)]).T
             best = [merge(b, (positions, s), k) for b, s in zip(best, scores, strict=True)]
     return best
 
@@ -103,17 +108,20 @@ def top(positions: Positions, scores: Scores, k: int) -> tuple[Positions, Scores
     return positions[order], scores[order]
 
 
-def decode(rows: Halves | Vectors) -> Vectors:
+def decode(rows: Halves | Vectors, out: Vectors | None = None) -> Vectors:
     """Return the rows as float32, exactly; float16 rows must be finite, as stored ones are.
 
     Six times faster than `astype`, which converts one number at a time: sign, exponent and
     mantissa are shifted to their places and the exponent is corrected by a product.
+
+    Args:
+        out: of their shape, to be filled and returned, unless the rows are float32 already.
     """
     if rows.dtype == np.float32:
         return rows  # type: ignore[return-value]
-    bits = np.asarray(rows).view(np.int16).astype(np.int32)
-    bits <<= 13
+    floats = np.empty(rows.shape, np.float32) if out is None else out
+    bits = floats.view(np.int32)
+    np.left_shift(np.asarray(rows).view(np.int16), 13, out=bits, dtype=np.int32)
     bits &= np.int32(-0x70002000)  # the sign, which the shift has spread, and the 15 bits
-    floats = bits.view(np.float32)
     floats *= np.float32(2.0**112)  # from float16's bias of 15 to 127
     return floats

@@ -91,7 +91,7 @@ def ingest(
     roots: Sequence[str] = (),
     prune: bool = False,
     retry: bool = False,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     threads: int | None = None,
     progress: Callable[[IngestReport], None] | None = None,
     committed: Callable[[Sequence[Item]], None] | None = None,
@@ -104,7 +104,8 @@ def ingest(
             listed are removed, unless they are suspiciously many.
         prune: remove them however many they are.
         retry: try what failed before, even if it has not changed.
-        batch_size: pictures per encoder call and per transaction.
+        batch_size: pictures per encoder call and per transaction; None: the encoder's own
+            `batch`, where it has one, else 16.
         threads: to read and decode; default: the cores of this machine.
         progress: called with the report after every commit.
         committed: called with the items of each transaction once they are durable.
@@ -116,6 +117,7 @@ def ingest(
     collection.check_space(encoder.space)
     run = _Run(encoder, collection, retry)
     threads = threads or usable_cores()
+    batch_size = batch_size or getattr(encoder, "batch", None) or BATCH
     prepared = map_ahead(run.prepare, run.changed(samples), threads=threads, ahead=3 * batch_size)
     # The model works on the next batch while this one is forced to the disk.
     encoded = map_ahead(run.encode, batched(prepared, batch_size), threads=1, ahead=2)

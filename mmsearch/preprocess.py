@@ -167,7 +167,8 @@ class Preprocess:
         table = (levels - mean) / std  # (3, 256)
         result = np.empty((3, self.size, self.size), np.float32)
         for channel in range(3):
-            np.take(table[channel], pixels[:, :, channel], out=result[channel])
+            # There is nothing to clip; "raise", the default, looks first.
+            np.take(table[channel], pixels[:, :, channel], out=result[channel], mode="clip")
         return result
 
     def _square(self, image: Image.Image) -> Image.Image:

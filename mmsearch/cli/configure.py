@@ -130,8 +130,10 @@ def _options() -> dict[str, click.Option]:
     """Return all options that have a value or are a flag, by their long names."""
     ctx = click.Context(cli)
     found: dict[str, click.Option] = {}
-    for name in COMMANDS:
-        command = cli.get_command(ctx, name)
+    commands = [cli.get_command(ctx, name) for name in COMMANDS]
+    # Of commands in a group, the one that takes settings: a search starts it.
+    commands.append(cli.get_command(ctx, "daemon").get_command(ctx, "run"))  # type: ignore
+    for command in commands:
         for option in command.params if command else ():
             if isinstance(option, click.Option):
                 longest = max(option.opts, key=len)

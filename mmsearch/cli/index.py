@@ -34,8 +34,12 @@ if TYPE_CHECKING:
     help="Encoder for a new collection, as `mmsearch models list` names it [default: auto].",
 )
 @threads_option
-@click.option("--batch-size", type=click.IntRange(1, 1024), default=16, show_default=True,
-              metavar="N", help="Pictures per model call and per commit.")  # fmt: skip
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Pictures per model call and per commit  [default: 16; 64 for torch on a GPU].",
+)
 @click.option("--split", metavar="NAME", help="Only this split of a table or data set.")
 @click.option("--retry", is_flag=True, help="Try files again that failed before.")
 @click.option("--prune", is_flag=True, help="Forget what is gone from a folder, however much.")
@@ -88,7 +92,7 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only warnings.")
 def index_command(
     sources: tuple[str, ...], store: Path, collection: str, model: str | None,
-    threads: int | None, batch_size: int, split: str | None, retry: bool, prune: bool,
+    threads: int | None, batch_size: int | None, split: str | None, retry: bool, prune: bool,
     follow_links: bool, inside: tuple[str, ...], exclude: tuple[str, ...], dry_run: bool,
     watch: bool, settle: float, every: float, portable: bool, format_: str, quiet: bool,
 ) -> int:  # fmt: skip

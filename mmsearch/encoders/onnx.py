@@ -6,6 +6,7 @@ Each tower is loaded when it is first used: a text query loads neither the image
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from mmsearch.types import Array
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from tokenizers import Tokenizer
 
     from mmsearch.encoders import Towers
 
@@ -36,7 +38,7 @@ class _Textual:
         ModelUnavailable: the graph's inputs are not a text tower's, or the tokenizer is broken.
     """
 
-    def __init__(self, tower: OrtTower, bundle: Bundle) -> None:
+    def __init__(self, tower: OrtTower, bundle: Bundle, tokenizer: Tokenizer) -> None:
         from mmsearch.encoders.tokens import Tokens
 
         others = [n for n in tower.inputs if n not in ("attention_mask", "token_type_ids")]
@@ -50,7 +52,7 @@ class _Textual:
         fixed = tower.inputs[self._ids].shape[1]
         self.whole = isinstance(fixed, int) or _pads_whole(tower, bundle)
         length = fixed if isinstance(fixed, int) else bundle.context_length
-        self._tokens = Tokens(bundle, length)
+        self._tokens = Tokens(bundle, length, tokenizer)
 
     def __call__(self, texts: Sequence[str]) -> Array:
         """Return (n, dim) raw rows."""
@@ -164,8 +166,14 @@ class OnnxEncoder:
     def _load_textual(self) -> _Textual:
         with self._lock:
             if self._textual is None:
-                tower = self._open(self.bundle.textual, brief=self._brief)
-                self._textual = _Textual(tower, self.bundle)
+                from mmsearch.encoders.tokens import load_tokenizer
+
+                # Side by side: for a query each is a tenth of a second, and the tower's load
+                # keeps the interpreter free.
+                with ThreadPoolExecutor(1) as pool:
+                    tokenizer = pool.submit(load_tokenizer, self.bundle)
+                    tower = self._open(self.bundle.textual, brief=self._brief)
+                self._textual = _Textual(tower, self.bundle, tokenizer.result())
             return self._textual
 
     def _open(self, path: Path, *, brief: bool) -> OrtTower:

@@ -29,16 +29,17 @@ class Tokens:
 
     Args:
         length: tokens a text may have; longer ones are cut, the closing special token kept.
+        tokenizer: from `load_tokenizer`, of nobody else; None: it is loaded now.
 
     Raises:
         ModelUnavailable: tokenizer.json is broken.
     """
 
-    def __init__(self, bundle: Bundle, length: int) -> None:
+    def __init__(self, bundle: Bundle, length: int, tokenizer: Tokenizer | None = None) -> None:
         folder = bundle.folder / "textual"
         self._clean = bundle.clean
         self._length = length
-        self._tokenizer = _load(folder / "tokenizer.json")
+        self._tokenizer = tokenizer or load_tokenizer(bundle)
         own = self._tokenizer.padding or {}
         # Padding and cutting are ours: what tokenizer.json has stored of them is whatever its
         # last user happened to set.
@@ -120,9 +121,15 @@ def _plain() -> dict[int, str]:
     }
 
 
-def _load(path: Path) -> Tokenizer:
+def load_tokenizer(bundle: Bundle) -> Tokenizer:
+    """Return the tokenizer of the bundle's tokenizer.json, as it is there.
+
+    Raises:
+        ModelUnavailable: it is broken.
+    """
     from tokenizers import Tokenizer
 
+    path = bundle.folder / "textual" / "tokenizer.json"
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception for all that is wrong in a file

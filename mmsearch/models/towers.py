@@ -14,6 +14,7 @@ from torch import Tensor
 from mmsearch.encoders.onnx_writer import write_tower
 from mmsearch.encoders.sessions import OrtTower
 from mmsearch.errors import ExportFailed, ModelUnavailable
+from mmsearch.models.attention import as_one_operator
 from mmsearch.models.tokenizers import MASK, pads_whole
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def write_images(dual: DualModel, path: Path) -> None:
         ExportFailed: torch's exporter cannot express it.
     """
     pixels = torch.zeros(2, 3, dual.image_size, dual.image_size)
-    _write(path, dual, dual.images, (pixels,), {"image": {0: "n"}})
+    with as_one_operator(dual.module):
+        _write(path, dual, dual.images, (pixels,), {"image": {0: "n"}})
 
 
 def write_texts(dual: DualModel, path: Path, tokens: Tokens) -> bool:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from index_store.scan import TILE, Part, decode, scan
+from index_store.scan import FEW, TILE, Part, decode, scan
 from tests.index_store.conftest import unit_rows
 
 
 @pytest.mark.parametrize("decoded", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_tiles_and_parts_give_what_one_product_gives(decoded: bool, masked: bool) -> None:
-    rows = unit_rows(2 * TILE + 77).astype(np.float16)
+@pytest.mark.parametrize("asked", [3, FEW + 1])
+def test_tiles_and_parts_give_what_one_product_gives(
+    asked: int, decoded: bool, masked: bool
+) -> None:
+    rows = unit_rows(17 * TILE + 77).astype(np.float16)
     parts = [Part(0, rows[: TILE + 5]), Part(TILE + 5, rows[TILE + 5 :])]
     if decoded:
         parts = [p.decoded() for p in parts]
     allowed = np.arange(len(rows)) % 3 == 0 if masked else None
-    queries = unit_rows(3, seed=9)
+    queries = unit_rows(asked, seed=9)
     scores = queries @ rows.astype(np.float32).T
     if allowed is not None:
         scores[:, ~allowed] = -9

@@ -21,6 +21,7 @@ class Counting:
     def __init__(self, encoder: Encoder) -> None:
         self.space, self.image_size = encoder.space, encoder.image_size
         self.pictures = self.texts = 0
+        self.batch: int | None = None
         self._encoder = encoder
 
     def prepare(self, image) -> Array:
@@ -262,6 +263,18 @@ def test_every_commit_is_acknowledged_once_it_is_there(
 
     run(photos, encoder, collection, batch_size=1, committed=committed)
     assert sorted(acknowledged) == collection.keys()
+
+
+@pytest.mark.parametrize(("own", "given", "sizes"), [(2, None, [2, 1]), (2, 1, [1, 1, 1]),
+                                                     (None, None, [3])])  # fmt: skip
+def test_a_batch_is_as_large_as_the_encoder_likes_unless_told(
+    own: int | None, given: int | None, sizes: list[int],
+    photos: Path, counting: Counting, collection: Collection,
+) -> None:  # fmt: skip
+    counting.batch = own
+    stored: list[int] = []
+    run(photos, counting, collection, batch_size=given, committed=lambda i: stored.append(len(i)))
+    assert stored == sizes
 
 
 def test_an_interrupted_run_keeps_what_was_committed_and_goes_on(

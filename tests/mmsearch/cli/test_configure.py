@@ -47,6 +47,13 @@ def test_every_setting_says_where_it_comes_from(
     assert "default" in mmsearch("config", "show").out.splitlines()[0]
 
 
+def test_how_long_a_daemon_stays_can_be_set(mmsearch: Mmsearch) -> None:
+    assert mmsearch("config", "set", "daemon", "true").code == 0
+    assert mmsearch("config", "set", "daemon-idle", "2.5").code == 0
+    assert mmsearch("config", "get", "daemon-idle").out == "2.5\n"
+    assert "daemon-idle" in mmsearch("config", "set", "daemon-idle", "0").err
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

@@ -11,14 +11,16 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 open_clip = pytest.importorskip("open_clip")
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 
 from mmsearch.encoders import STARTER, load_encoder  # noqa: E402
 from mmsearch.encoders.bundle import read_bundle  # noqa: E402
 from mmsearch.errors import BadSource, ExportFailed  # noqa: E402
+from mmsearch.models.attention import as_one_operator  # noqa: E402
 from mmsearch.models.export import export_model  # noqa: E402
 from mmsearch.models.probes import TEXTS, find_probes  # noqa: E402
 from mmsearch.models.tokenizers import check_tokens, write_tokenizer  # noqa: E402
+from mmsearch.models.towers import write_images  # noqa: E402
 from tests.mmsearch.conftest import paint  # noqa: E402
 from tests.mmsearch.encoders.hf_models import BUILDERS, picture  # noqa: E402
 
@@ -97,6 +99,37 @@ def test_an_open_clip_model_gives_the_same_vectors_as_onnx(arch, open_clip_spec,
     assert_same_vectors(load_encoder(spec, device="cpu"), encoder)
 
 
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_attention_to_pictures_is_one_operator_a_layer(family, hf_spec, tmp_path):
+    model = load_encoder(hf_spec(family), device="cpu").model
+    layers = model.module.config.vision_config.num_hidden_layers
+    write_images(model, tmp_path / "m.onnx")
+    kinds = [node.op_type for node in onnx.load(str(tmp_path / "m.onnx")).graph.node]
+    assert kinds.count("MultiHeadAttention") == layers
+    assert kinds.count("Softmax") == (family == "siglip")  # its pooling asks for the weights, too
+
+
+def test_torch_is_as_before_when_a_tower_has_been_written(open_clip_spec, tmp_path):
+    before = torch.nn.functional.scaled_dot_product_attention
+    model = load_encoder(open_clip_spec("tiny-clip"), device="cpu").model
+    write_images(model, tmp_path / "m.onnx")
+    assert torch.nn.functional.scaled_dot_product_attention is before
+    assert not any("forward" in vars(module) for module in model.module.modules())
+
+
+def test_attention_with_a_mask_or_with_weights_is_torchs_own():
+    torch.manual_seed(0)
+    attention = torch.nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    rows, mask = torch.randn(2, 3, 8), torch.ones(3, 3).triu(1).bool()
+    asked = [{}, {"need_weights": False}, {"attn_mask": mask, "need_weights": False}]
+    expected = [attention(rows, rows, rows, **how) for how in asked]
+    with as_one_operator(attention):
+        found = [attention(rows, rows, rows, **how) for how in asked]
+    for (a, weights), (b, theirs) in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b)
+        assert (weights is None) == (theirs is None)
+
+
 def test_the_source_itself_is_left_in_inference_mode(hf_spec, tmp_path):
     from mmsearch.encoders.onnx_writer import write_tower
 
@@ -123,8 +156,6 @@ def test_weights_lie_beside_the_graphs_and_the_check_is_recorded(hf_spec, tmp_pa
 
 
 def test_int8_has_8_bit_products_is_smaller_and_is_measured(tmp_path):
-    import onnx
-
     export_model("starter", tmp_path / "out", int8=True, least=0.9)
     graph = onnx.load(str(tmp_path / "out/textual/model.onnx"), load_external_data=False).graph
     kinds = [node.op_type for node in graph.node]
@@ -141,8 +172,6 @@ def test_int8_has_8_bit_products_is_smaller_and_is_measured(tmp_path):
 
 
 def test_the_text_tower_is_written_as_onnx_runtime_simplifies_it(hf_spec, tmp_path):
-    import onnx
-
     export_model(hf_spec("clip"), tmp_path / "out")
     assert json.loads((tmp_path / "out/config.json").read_text())["optimized"] == ["textual"]
     graph = onnx.load(str(tmp_path / "out/textual/model.onnx"), load_external_data=False).graph
