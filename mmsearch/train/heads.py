@@ -31,6 +31,11 @@ class Head(nn.Module):
             nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
         )
 
+    @property
+    def width(self) -> int:
+        """The number of features that it sees."""
+        return len(self.mean)
+
     def forward(self, features: Tensor) -> Tensor:
         """Return (n, dim) unit rows for (n, width) tower features."""
         x = self.drop_in((features - self.mean) / self.std)
@@ -41,12 +46,12 @@ class TwinHead(nn.Module):
     """Two heads side by side: their unit rows beside one another, one unit row of both widths.
 
     So a cosine of two twins' rows is the weighted mean of the cosines of their first and of their
-    second heads: an ensemble that search sees as one vector.
+    second heads: an ensemble that search sees as one vector. The first may be a twin itself.
     """
 
     parts: Tensor
 
-    def __init__(self, first: Head, second: Head, *, share: float, apart: bool) -> None:
+    def __init__(self, first: Head | TwinHead, second: Head, *, share: float, apart: bool) -> None:
         """Join two heads.
 
         Args:
@@ -57,16 +62,20 @@ class TwinHead(nn.Module):
         """
         super().__init__()
         self.first, self.second, self.apart = first, second, apart
-        self.dim = first.dim + second.dim
+        self.dim: int = first.dim + second.dim
         parts = [torch.full((first.dim,), (1 - share) ** 0.5)]
         self.register_buffer("parts", torch.cat([*parts, torch.full((second.dim,), share**0.5)]))
+
+    @property
+    def width(self) -> int:
+        """The number of features that both see together."""
+        return self.first.width + self.second.width if self.apart else self.first.width
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (n, dim) unit rows for (n, width) tower features."""
         one = two = features
         if self.apart:
-            width = len(self.first.mean)
-            one, two = features[:, :width], features[:, width:]
+            one, two = features[:, : self.first.width], features[:, self.first.width :]
         return torch.cat([self.first(one), self.second(two)], 1) * self.parts
 
 

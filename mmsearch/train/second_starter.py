@@ -20,8 +20,8 @@ from mmsearch.train.export_towers import write_starter
 from mmsearch.train.heads import Head, TwinHead
 from mmsearch.train.loading import pictures
 from mmsearch.train.pairs import read_pairs
-from mmsearch.train.starter_image import QUARTERS, ROOT, Branch, ImageTower, imagenet_tower
-from mmsearch.train.starter_model import DROPOUT, StarterModel, load_starter
+from mmsearch.train.starter_image import QUARTERS, ROOT, SMALLER, imagenet_tower
+from mmsearch.train.starter_model import DROPOUT, StarterModel, add_tower, load_starter
 from mmsearch.train.trainable import describe
 
 PICTURES = 300  # of each set; features are standardised by them
@@ -29,13 +29,14 @@ TEXTS_AT_ONCE = 64
 
 
 def new_heads(
-    bundle: Path, sources: list[str], *, hidden: int, dim: int, seed: int
+    bundle: Path, sources: list[str], *, lite: int, hidden: int, dim: int, seed: int
 ) -> StarterModel:
     """Return a starter with ImageNet's picture tower and new heads, which know nothing yet.
 
     Args:
         bundle: whose text tower and preprocessing it shares.
         sources: pairs, as for `mmsearch train`.
+        lite: which EfficientNet-Lite, 1 or 2.
         hidden: width of the heads' hidden layer.
         dim: of their output.
         seed: of their weights, and of the pictures that their input is standardised by.
@@ -47,7 +48,7 @@ def new_heads(
     dual, opened = load_starter(bundle)
     model = dual.module
     assert isinstance(model, StarterModel)
-    tower = imagenet_tower(opened.image_size, QUARTERS)
+    tower = imagenet_tower(opened.image_size, SMALLER if lite == 1 else QUARTERS)
     seen, told = [], []
     with torch.no_grad():
         for source in sources:
@@ -65,35 +66,28 @@ def new_heads(
 
 
 def join(first: StarterModel, second: StarterModel, *, share: float) -> StarterModel:
-    """Return one starter of two with the same text tower and the same stages up to ROOT.
+    """Return one starter of two with the same text tower.
+
+    If their picture towers are of one size, all stages up to ROOT have to be the same.
 
     Args:
-        first: with one head a tower; its stages stay as they are, so it is changed.
-        second: likewise; the stages above ROOT are taken from it.
+        first: a starter, of two itself or not; its tower is changed.
+        second: with one head a tower.
         share: of the second's cosine in the cosine of both, from 0 to 1.
 
     Raises:
-        ModelUnavailable: one has two heads already, or a tower differs where both share it.
+        ModelUnavailable: the second has two heads, or a tower differs where both share it.
     """
-    heads = (first.image_head, first.text_head, second.image_head, second.text_head)
-    if any(isinstance(head, TwinHead) for head in heads):
-        raise ModelUnavailable("only starters with a single head a tower can be joined")
+    image, text = second.image_head, second.text_head
+    if isinstance(image, TwinHead) or isinstance(text, TwinHead):
+        raise ModelUnavailable("a starter of two cannot be the second of another")
     _same("text tower", first.text, second.text)
-    _same("first picture stages", _root(first.image), _root(second.image))
-    first.image.second = Branch.of(second.image)
-    image, text, image2, text2 = (head for head in heads if isinstance(head, Head))
-    return StarterModel(
-        first.image,
-        first.text,
-        (
-            TwinHead(image, image2, share=share, apart=True),
-            TwinHead(text, text2, share=share, apart=False),
-        ),
-    )
-
-
-def _root(tower: ImageTower) -> torch.nn.Module:
-    return tower.lower(ROOT + 1)
+    if first.image.sight.lite == second.image.sight.lite:
+        _same("first picture stages", *(m.image.stages(ROOT + 1) for m in (first, second)))
+    add_tower(first.image, second.image)
+    images = TwinHead(first.image_head, image, share=share, apart=True)
+    texts = TwinHead(first.text_head, text, share=share, apart=False)
+    return StarterModel(first.image, first.text, (images, texts))
 
 
 def _same(what: str, one: torch.nn.Module, other: torch.nn.Module) -> None:
@@ -114,6 +108,7 @@ def main(argv: list[str] | None = None) -> None:
         one.add_argument("bundle", type=Path, help="the first starter")
     base.add_argument("out", type=Path)
     base.add_argument("pairs", nargs="+", help="pictures with captions, as for mmsearch train")
+    base.add_argument("--lite", type=int, choices=(1, 2), default=2, help="EfficientNet-Lite")
     base.add_argument("--hidden", type=int, default=1024)
     base.add_argument("--dim", type=int, default=384)
     base.add_argument("--seed", type=int, default=0)
@@ -122,7 +117,8 @@ def main(argv: list[str] | None = None) -> None:
     both.add_argument("--share", type=float, required=True, help="of the second, from 0 to 1")
     args = parser.parse_args(argv)
     if args.doing == "base":
-        model = new_heads(args.bundle, args.pairs, hidden=args.hidden, dim=args.dim, seed=args.seed)
+        sizes = {"lite": args.lite, "hidden": args.hidden, "dim": args.dim}
+        model = new_heads(args.bundle, args.pairs, **sizes, seed=args.seed)
     else:
         read_checkpoint(args.trained)  # says what is wrong with it
         first, second = (load_starter(f)[0].module for f in (args.bundle, args.trained / "model"))

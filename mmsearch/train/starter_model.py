@@ -23,6 +23,7 @@ from mmsearch.train.starter_image import (
     LEVELS,
     PLAIN,
     QUARTERS,
+    SMALLER,
     TOP_WIDTH,
     Branch,
     ImageTower,
@@ -31,7 +32,7 @@ from mmsearch.train.starter_image import (
 )
 
 DROPOUT = 0.4  # of the heads, as in the starter's own recipe
-SIGHTS = {sight.width: sight for sight in (PLAIN, LEVELS, QUARTERS)}
+SIGHTS = {sight.width: sight for sight in (PLAIN, LEVELS, QUARTERS, SMALLER)}
 _BERT = re.compile(r"(?:^|\.)((?:embeddings|encoder)\..+)$")
 
 
@@ -98,7 +99,7 @@ def load_starter(folder: Path) -> tuple[DualModel, Bundle]:
         heads = _head(image, apart=True), _head(text, apart=False)
         tower = _tower(heads[0])
         # A graph may mix the branches, but not turn the order within one.
-        ordered = sorted(convolutions, key=lambda conv: ".second." in conv[0])
+        ordered = sorted(convolutions, key=lambda conv: _place(conv[0]))
         load_convolutions(
             tower, [(torch.from_numpy(w), torch.from_numpy(b)) for _, w, b in ordered]
         )
@@ -176,22 +177,32 @@ def _bert(values: dict[str, Weights]) -> nn.Module:
     return model
 
 
+def _place(name: str) -> int:
+    """Return where a convolution's branch stands among the modules of a tower."""
+    return 2 if ".companion." in name else int(".second." in name)
+
+
 def _head(values: dict[str, Weights], *, apart: bool) -> Head | TwinHead:
     own = {
         name.split("head.", 1)[1]: torch.from_numpy(np.array(value))
         for name, value in values.items()
         if "head." in name and "/" not in name
     }
-    if "parts" not in own:
-        return _single(own)
-    halves = [
+    return _twin(own, apart=apart) if "parts" in own else _single(own)
+
+
+def _twin(own: dict[str, Tensor], *, apart: bool) -> TwinHead:
+    first, second = (
         {name.removeprefix(half): value for name, value in own.items() if name.startswith(half)}
         for half in ("first.", "second.")
-    ]
-    first, second = map(_single, halves)
+    )
     # The square of a row's second half is its share in a cosine.
-    share = float(own["parts"][-1]) ** 2
-    return TwinHead(first, second, share=share, apart=apart)
+    return TwinHead(
+        _twin(first, apart=apart) if "parts" in first else _single(first),
+        _single(second),
+        share=float(own["parts"][-1]) ** 2,
+        apart=apart,
+    )
 
 
 def _single(own: dict[str, Tensor]) -> Head:
@@ -204,7 +215,15 @@ def _single(own: dict[str, Tensor]) -> Head:
 def _tower(head: Head | TwinHead) -> ImageTower:
     """Return a tower with random weights that gives what the head sees."""
     if isinstance(head, Head):
-        return ImageTower(SIGHTS[len(head.mean)])
-    tower = ImageTower(SIGHTS[len(head.first.mean)])
-    tower.second = Branch.of(ImageTower(SIGHTS[len(head.second.mean)]))
+        return ImageTower(SIGHTS[head.width])
+    tower = _tower(head.first)
+    add_tower(tower, _tower(head.second))
     return tower
+
+
+def add_tower(tower: ImageTower, added: ImageTower) -> None:
+    """Let a tower give what another sees, too: by a second branch if they are of one size."""
+    if added.sight.lite == tower.sight.lite:
+        tower.second = Branch.of(added)
+    else:
+        tower.companion = added

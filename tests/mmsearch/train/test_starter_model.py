@@ -19,6 +19,7 @@ from mmsearch.train.starter_image import (  # noqa: E402
     LEVELS,
     PLAIN,
     QUARTERS,
+    SMALLER,
     TOP_WIDTH,
     ImageTower,
     Sight,
@@ -54,6 +55,11 @@ def twin(share: float = 0.25) -> StarterModel:
     return join(single(LEVELS), single(QUARTERS, seed=1), share=share).eval()
 
 
+def triple() -> StarterModel:
+    """Two branches of one tower, and a smaller tower beside it."""
+    return join(twin(), single(SMALLER, seed=2), share=0.5).eval()
+
+
 @torch.no_grad()
 def test_a_starter_written_and_read_again_is_the_same(tmp_path, pixels):
     dual, _ = load_starter(STARTER)
@@ -66,12 +72,12 @@ def test_a_starter_written_and_read_again_is_the_same(tmp_path, pixels):
 
 @torch.no_grad()
 def test_a_joined_starter_written_as_it_ships_and_read_again_is_nearly_the_same(tmp_path, pixels):
-    model = twin()
+    model = triple()
     write_starter(model, STARTER, tmp_path / "model")
     describe(tmp_path, "starter", base="", alpha=0.0, forced=False)
     release(tmp_path, tmp_path / "out", name="starter-9")
     dual, bundle = load_starter(tmp_path / "out")
-    assert (dual.module.image_head.dim, bundle.name) == (12, "starter-9")
+    assert (dual.module.image_head.dim, bundle.name) == (18, "starter-9")
     same = (dual.images(pixels) * model.images(pixels)).sum(1)
     assert same.min() > 0.9999  # float16
     tokens = dual.tokenize(TEXTS)
@@ -79,9 +85,10 @@ def test_a_joined_starter_written_as_it_ships_and_read_again_is_nearly_the_same(
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 2, 3])
+@pytest.mark.parametrize("made", [twin, triple])
 @torch.no_grad()
-def test_both_parts_of_a_cut_tower_are_the_whole(pixels, blocks):
-    model = twin()
+def test_both_parts_of_a_cut_tower_are_the_whole(pixels, made, blocks):
+    model = made()
     maps = model.lower(blocks)(pixels)
     assert torch.allclose(model.upper(maps, blocks), model.images(pixels), atol=1e-5)
 
@@ -104,8 +111,8 @@ def test_only_starters_that_share_their_towers_are_joined():
     next(iter(other.image.blocks[4].parameters())).add_(0.1)
     with pytest.raises(ModelUnavailable, match="first picture stages of the two starters differ"):
         join(single(LEVELS), other, share=0.5)
-    with pytest.raises(ModelUnavailable, match="a single head a tower"):
-        join(twin(), single(QUARTERS), share=0.5)
+    with pytest.raises(ModelUnavailable, match="cannot be the second"):
+        join(single(LEVELS), twin(), share=0.5)
 
 
 def test_a_twin_sees_its_own_features_or_all():
