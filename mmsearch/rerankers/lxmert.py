@@ -9,21 +9,13 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, LxmertForPreTraining
 
-from mmsearch.encoders.pretrained import Loaded, load
-from mmsearch.rerankers.pairs import PairReranker, Tensors, log_odds, tokens_of
+from mmsearch.encoders.pretrained import load
+from mmsearch.rerankers.pairs import PairReranker, Tensors, WordsAndRegions, log_odds
 from mmsearch.rerankers.seeing import Detected, regions_for
 
 
-class Lxmert:
+class Lxmert(WordsAndRegions):
     """LXMERT (arXiv:1908.07490), its cross-modality matching task."""
-
-    def __init__(self, loaded: Loaded) -> None:
-        self.loaded = loaded
-
-    def pair(self, text: str, seen: Any) -> Tensors:
-        """Return the text's tokens and the picture's regions."""
-        positions = self.loaded.model.config.max_position_embeddings
-        return {**tokens_of(self.loaded, text, positions), **seen}
 
     def odds(self, pairs: Tensors) -> torch.Tensor:
         """Return (n,) log-odds of the head's class 1."""

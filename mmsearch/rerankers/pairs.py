@@ -132,6 +132,18 @@ def _size(seen: Seen | None) -> int:
     return int(3 * width * height)
 
 
+class WordsAndRegions:
+    """A model's side of a pair: the text's tokens, and what a detector saw."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+
+    def pair(self, text: str, seen: Any) -> Tensors:
+        """Return the text's tokens and the picture's regions."""
+        positions = self.loaded.model.config.max_position_embeddings
+        return {**tokens_of(self.loaded, text, positions), **seen}
+
+
 def tokens_of(loaded: Loaded, text: str, positions: int) -> Tensors:
     """Return input_ids and attention_mask, (1, length) each, cut to what the model takes.
 

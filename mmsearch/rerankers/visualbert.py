@@ -9,25 +9,17 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, VisualBertForPreTraining
 
-from mmsearch.encoders.pretrained import Loaded, load
-from mmsearch.rerankers.pairs import PairReranker, Tensors, log_odds, tokens_of
+from mmsearch.encoders.pretrained import load
+from mmsearch.rerankers.pairs import PairReranker, Tensors, WordsAndRegions, log_odds
 from mmsearch.rerankers.seeing import Detected, regions_for
 
 
-class VisualBert:
+class VisualBert(WordsAndRegions):
     """VisualBERT (arXiv:1908.03557), its sentence-image prediction.
 
     It was trained to tell whether the second of two captions belongs to the picture; here the
     question is the only one. UNITER is of the same build, with the boxes as input too.
     """
-
-    def __init__(self, loaded: Loaded) -> None:
-        self.loaded = loaded
-
-    def pair(self, text: str, seen: Any) -> Tensors:
-        """Return the text's tokens and the picture's regions."""
-        positions = self.loaded.model.config.max_position_embeddings
-        return {**tokens_of(self.loaded, text, positions), **seen}
 
     def odds(self, pairs: Tensors) -> torch.Tensor:
         """Return (n,) log-odds of the head's class 0, which is that they belong together."""
