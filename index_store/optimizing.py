@@ -298,6 +298,8 @@ def _judged(
     base = shelf.segments[0].base if shelf.segments else 0
     file = IndexFile(0, recipe.text, base, shelf.end, Path(), 0, "") if index else None
     tried = replace(shelf, index_file=file, index=index)
+    if index is None:
+        tried = tried.warmed()  # as it is in a process that asks again
     for vector in queries.vectors[:WARM_UP]:
         ask(tried, vector[None], K + 1)
     shares, times = [], []
