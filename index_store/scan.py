@@ -55,8 +55,7 @@ def scan(
         allowed: indexed by position; rows where it is False are not looked at.
     """
     best = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
-    # One room for all tiles. Memory that is new for each costs a fault for every page: of a cold
-    # scan of 100,000 x 512 that was two thirds of the time.
+    # One room for all tiles. Memory that is new for each costs a fault for every page.
     step = TILE if len(queries) <= FEW else 8 * TILE
     room = np.empty((step, queries.shape[1]), np.float32)
     for part in parts:

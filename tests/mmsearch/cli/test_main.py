@@ -43,6 +43,27 @@ def test_a_cold_text_query_imports_neither_torch_nor_sqlalchemy_nor_faiss(
     assert set(done.stderr.split()) & heavy == set()
 
 
+def test_a_query_keeps_openblas_to_one_thread_unless_told(
+    indexed: Mmsearch, tmp_path, monkeypatch
+) -> None:
+    code = (
+        "import os, sys, builtins; real = builtins.__import__\n"
+        "def spy(name, *rest, **named):\n"
+        "    if name == 'numpy' and 'numpy' not in sys.modules:\n"
+        "        print('threads', os.environ.get('OPENBLAS_NUM_THREADS'), file=sys.stderr)\n"
+        "    return real(name, *rest, **named)\n"
+        "builtins.__import__ = spy\n"
+        "from mmsearch.cli import main; main(sys.argv[1:])"
+    )
+    call = [sys.executable, "-c", code, "search", "red", "--store", str(tmp_path / "store")]
+    for told, threads in ((None, "1"), ("3", "3")):
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+        if told:
+            monkeypatch.setenv("OPENBLAS_NUM_THREADS", told)
+        done = subprocess.run(call, capture_output=True, text=True, check=True)
+        assert f"threads {threads}" in done.stderr.splitlines()
+
+
 @pytest.mark.parametrize("command", list(COMMANDS))
 def test_every_command_has_help(mmsearch: Mmsearch, command: str) -> None:
     done = mmsearch(command, "--help")
