@@ -130,6 +130,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
     if called in {"search", "batch", "explain"}:
         # The files' model is for new collections; one that is there is searched with its own.
         found.pop("model", None)
+    if called in {"search", "explain"}:
         # Before numpy is imported: a query's products are too small to be shared among threads.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if called and command:
