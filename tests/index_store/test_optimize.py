@@ -326,3 +326,6 @@ def test_a_short_answer_gets_as_many_candidates_as_a_middling_one() -> None:
     assert [recipe.asked(want) for want in (1, 21, 64)] == [(256, 16)] * 3
     assert recipe.asked(65) == (512, 32)
     assert recipe.asked(10, effort=8_192) == (8_192, 64)
+    # Under a filter more is looked at, unless the caller says how much.
+    assert recipe.asked(10, passing=0.5) == (1_024, 32)
+    assert recipe.asked(10, effort=256, passing=0.5) == (256, 32)
