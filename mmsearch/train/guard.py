@@ -34,6 +34,14 @@ class Verdict:
     promoted: bool
     reasons: tuple[str, ...]
 
+    def facts(self, *, force: bool) -> dict[str, Any]:
+        """Return what a report says of it. force: whether a refused model is kept."""
+        return {
+            "promoted": self.promoted,
+            "reasons": list(self.reasons),
+            "forced": force and not self.promoted,
+        }
+
 
 def difference(base: Ranks, tuned: Ranks, k: int, *, seed: int = 0) -> Difference:
     """Return the change of text->image R@k, in points.

@@ -145,9 +145,7 @@ def _report(
     return {
         "schema": 1,
         "identity": identity,
-        "promoted": verdict.promoted,
-        "reasons": list(verdict.reasons),
-        "forced": job.force and not verdict.promoted,
+        **verdict.facts(force=job.force),
         "base": job.base,
         "pairs": job.source,
         "k": k,
