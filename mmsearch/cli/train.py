@@ -77,6 +77,7 @@ PICTURES = [
         "for all epochs (starter); 0: new ones each epoch.",
     ),
     _number("--hard-negatives", COUNT, 0, "Group look-alikes anew every N epochs; 0: never."),
+    click.option("--one-source", is_flag=True, help="Fill a batch from one of the PAIRS, not all."),
     _number("--workers", click.IntRange(min=1), 2, "Threads that decode pictures."),
 ]
 CHOICE = [

@@ -20,8 +20,10 @@ class TrainConfig:
     Rates are per step of AdamW. `image_lr`, `text_lr` and `head_lr` default to `lr`, `lr` and
     10 * `lr`. `last_blocks` counts from the end of a tower; None trains all of it.
     `chunk` is how many pairs are in memory at once (0: the whole batch). `captions` of each
-    picture are drawn a step. `cache_views` random views of each picture go through the frozen
-    part of the picture tower once and for all (0: none, every epoch sees new views).
+    picture are drawn a step. With `one_source` a batch holds pictures of one source, where there
+    are several: those of another are no hard negatives. `cache_views` random views of each picture
+    go through the frozen part of the picture tower once and for all (0: none, every epoch sees
+    new views).
     Tolerances are in points of R@k.
 
     Raises:
@@ -59,6 +61,7 @@ class TrainConfig:
     jitter: float = 0.1
     cache_views: int = 0
     hard_negatives: int = 0
+    one_source: bool = False
     patience: int = 3
     eval_every: int = 1
     k: int = 10

@@ -172,7 +172,21 @@ def epoch_order(n: int, *, seed: int, epoch: int) -> Ids:
     return np.random.default_rng([seed, epoch]).permutation(n)
 
 
-def cut_epoch(order: Ids, size: int) -> list[Ids]:
-    """Return the batches of an epoch; what does not fill the last one waits for another epoch."""
-    whole = len(order) // size * size
-    return [order[i : i + size] for i in range(0, whole, size)]
+def cut_epoch(order: Ids, size: int, sources: Ids | None = None) -> list[Ids]:
+    """Return the batches of an epoch; what does not fill the last one waits for another epoch.
+
+    Args:
+        order: the pictures.
+        size: of a batch.
+        sources: (n,) by picture; batches then are of one source each, but for what is left of
+            all of them. They stand as their first pictures do, and are as many as without.
+    """
+    if sources is None:
+        whole = len(order) // size * size
+        return [order[i : i + size] for i in range(0, whole, size)]
+    parts = [order[sources[order] == number] for number in np.unique(sources)]
+    place = np.argsort(order)
+    rest = np.concatenate([part[len(part) // size * size :] for part in parts])
+    rest = rest[np.argsort(place[rest])]
+    cut = [batch for part in [*parts, rest] for batch in cut_epoch(part, size)]
+    return sorted(cut, key=lambda batch: int(place[batch[0]]))

@@ -102,6 +102,7 @@ class Trainer:
         self.optimizer = adamw(groups(model.module, config, extra))
         self.ema = Ema(self.live, config.ema)
         self.size = min(config.batch_size, len(pairs)) // self.world.size * self.world.size
+        self._sources = pairs.sources if config.one_source else None
         self.per_epoch = len(pairs) // self.size
         self.steps = config.epochs * self.per_epoch
         self.at = Progress()
@@ -134,7 +135,7 @@ class Trainer:
 
     def _epoch(self, epoch: int, log: Log | None) -> None:
         order = self._order(epoch)
-        batches = cut_epoch(order, self.size)
+        batches = cut_epoch(order, self.size, self._sources)
         done = self.at.step - epoch * self.per_epoch
         share = self.size // self.world.size
         first = self.world.rank * share

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +39,14 @@ class Pairs:
 
     groups: (n,) a number for each distinct group. captions: a number for each distinct text,
     compared without case and outer space. skipped: what the source held and could not be used.
+    sources: (n,) the number of each picture's source, where several were joined.
     """
 
     rows: tuple[Pair, ...]
     groups: Ids
     caption_ids: tuple[Ids, ...]
     skipped: tuple[Skipped, ...] = ()
+    sources: Ids | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -150,9 +152,11 @@ def joined(parts: Sequence[Pairs]) -> Pairs:
     """Return the pictures of several sources, one after the other."""
     if len(parts) == 1:
         return parts[0]
-    return make_pairs(
+    whole = make_pairs(
         [row for part in parts for row in part.rows], [s for part in parts for s in part.skipped]
     )
+    sizes = [len(part) for part in parts]
+    return replace(whole, sources=np.repeat(np.arange(len(parts)), sizes))
 
 
 def _of_one(

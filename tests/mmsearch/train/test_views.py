@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -13,6 +14,7 @@ from torch import nn  # noqa: E402  (only where torch is)
 from mmsearch.errors import BadSource  # noqa: E402
 from mmsearch.train.augment import Augment  # noqa: E402
 from mmsearch.train.config import TrainConfig  # noqa: E402
+from mmsearch.train.loading import cut_epoch, epoch_order  # noqa: E402
 from mmsearch.train.loop import Trainer  # noqa: E402
 from mmsearch.train.measure import features  # noqa: E402
 from mmsearch.train.optimizer import freeze  # noqa: E402
@@ -162,6 +164,32 @@ def test_several_sources_are_trained_on_together(tmp_path):
     pairs, heldout = train_and_heldout([one, two], share=0.1, seed=0)
     assert (len(pairs), len(heldout)) == (60, 20)
     assert len({row.key for row in pairs.rows}) == 60
+    assert pairs.sources is not None
+    assert pairs.sources.tolist() == [0] * 30 + [1] * 30
     alone, _ = train_and_heldout([one], share=0.1, seed=0)
     assert joined([alone]) is alone
     assert SIZE == 8
+
+
+@pytest.mark.parametrize("size", [4, 7, 8, 30])
+def test_batches_of_one_source_each_are_as_many_as_mixed_ones(size):
+    sources = np.repeat([0, 1, 2], [30, 12, 5])
+    order = epoch_order(47, seed=3, epoch=1)
+    batches = cut_epoch(order, size, sources)
+    assert [len(batch) for batch in batches] == [size] * (47 // size)
+    assert len(np.unique(np.concatenate(batches))) == 47 // size * size
+    pure = sum(len(set(sources[batch])) == 1 for batch in batches)
+    assert pure >= 30 // size + 12 // size + 5 // size
+    assert batches[0].tolist() != sorted(batches[0].tolist())
+
+
+def test_a_run_with_batches_of_one_source_each(tmp_path):
+    one, two = (str(blobs(tmp_path / name, n=40)) for name in "ab")
+    pairs, _ = train_and_heldout([one, two], share=0.1, seed=0)
+    seen = []
+    trainer = Trainer(toy(), pairs, TrainConfig(epochs=2, batch_size=10, one_source=True))
+    step = trainer.step
+    trainer.step = lambda batch: (seen.append(batch.groups.tolist()), step(batch))[1]
+    trainer.run()
+    assert len(seen) == 12
+    assert all(max(groups) < 30 or min(groups) >= 30 for groups in seen)
