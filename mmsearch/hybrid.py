@@ -45,7 +45,8 @@ def words_of(item: Item) -> Words:
 def search_hybrid(
     engine: Engine, lexicon: Lexicon, query: Query, *, weight: float = WEIGHT
 ) -> list[Hit]:
-    """Return up to `query.k` hits of a text, by vectors and words fused; best first.
+    """Return up to `query.k` hits of a text, by vectors and words fused, best first; of a query
+    without a text, those of `Engine.search`.
 
     A hit's score is its fused one; its parts say how the two ways scored it, of those that
     found it: "vector" a cosine (of a query of several parts: each part's), "lexical" BM25. Words
@@ -55,13 +56,35 @@ def search_hybrid(
         weight: of the words, 0 to 1.
 
     Raises:
-        BadQuery: as `Engine.search`; or the query is no text.
+        BadQuery: as `Engine.search`.
         BadFilter: the filter cannot be understood.
     """
-    pool = max(POOL, 4 * query.k)
-    by_vector = engine.search(replace(query, k=pool))
-    assert query.text is not None  # whoever asks by a picture asks the engine
-    found = lexicon.search(query.text, pool, kind=query.kind)
+    return search_hybrid_batch(engine, lexicon, [query], weight=weight)[0]
+
+
+def search_hybrid_batch(
+    engine: Engine, lexicon: Lexicon, queries: Sequence[Query], *, weight: float = WEIGHT
+) -> list[list[Hit]]:
+    """Return the hits of each query, as `search_hybrid` does; the vectors' by one call of
+    `Engine.search_batch`. A query without a text is answered by vectors alone."""
+    wider = [q if q.text is None else replace(q, k=_pool(q)) for q in queries]
+    found = engine.search_batch(wider)
+    return [
+        hits if query.text is None else _fused(engine, lexicon, query, query.text, hits, weight)
+        for query, hits in zip(queries, found, strict=True)
+    ]
+
+
+def _pool(query: Query) -> int:
+    return max(POOL, 4 * query.k)
+
+
+def _fused(
+    engine: Engine, lexicon: Lexicon, query: Query, text: str, by_vector: Sequence[Hit],
+    weight: float,
+) -> list[Hit]:  # fmt: skip
+    """Return the hits by vectors and those by the words of `text` as one list."""
+    found = lexicon.search(text, _pool(query), kind=query.kind)
     passing = _passing(engine.collection, [f.key for f in found], query.where)
     by_word = [f for f in found if f.key in passing]
     scores: dict[str, float] = {}

@@ -20,7 +20,7 @@ from mmsearch.version import __version__
 COMMANDS = {
     "index": ("index", "Add pictures and texts to a collection."),
     "search": ("search", "Find pictures or texts by a text or a picture."),
-    "batch": ("search", "Answer many queries with one load of the model."),
+    "batch": ("batch", "Answer many queries with one load of the model."),
     "similar": ("similar", "Find what is like a stored picture or text."),
     "dupes": ("dupes", "Find pictures that are there more than once."),
     "cluster": ("cluster", "Put pictures into groups that look alike, and name them."),

@@ -1,11 +1,11 @@
-"""`search --hybrid`: the options, and the search that they and --diverse ask for."""
+"""`search` and `batch --hybrid`: the options, and the search that they and --diverse ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,6 +15,8 @@ from mmsearch.cli.options import note
 if TYPE_CHECKING:
     from mmsearch.search import Engine
     from mmsearch.types import Hit, Query
+
+    Answer = Callable[[Sequence[Query]], list[list[Hit]]]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,13 +53,20 @@ def found(
         wanted = replace(asked, k=asked.k * POOL)
     if hybrid is not None and asked.text is None:
         note("there are no words in the question: --hybrid changes nothing")
-    if hybrid is None or asked.text is None:
-        hits = engine.search(wanted)
-    else:
-        from mmsearch.hybrid import lexicon_of, search_hybrid
-
-        with closing(lexicon_of(engine.collection)) as lexicon:
-            hits = search_hybrid(engine, lexicon, wanted, weight=hybrid)
+    with answering(engine, hybrid) as answer:
+        (hits,) = answer([wanted])
     if diverse is None:
         return hits
     return diversified(engine.collection, hits, asked.k, diverse)
+
+
+@contextmanager
+def answering(engine: Engine, hybrid: float | None) -> Iterator[Answer]:
+    """Yield what answers queries, by words too if `hybrid` is their weight."""
+    if hybrid is None:
+        yield engine.search_batch
+        return
+    from mmsearch.hybrid import lexicon_of, search_hybrid_batch
+
+    with closing(lexicon_of(engine.collection)) as lexicon:
+        yield partial(search_hybrid_batch, engine, lexicon, weight=hybrid)

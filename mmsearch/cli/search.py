@@ -1,4 +1,4 @@
-"""`mmsearch search` and `mmsearch batch`."""
+"""`mmsearch search`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import click
 
 from mmsearch.cli import Exit
 from mmsearch.cli.delivery import Delivery, deliver, delivery_options
-from mmsearch.cli.device import scan_device_option, scan_on
 from mmsearch.cli.hybrid import found, hybrid_options
 from mmsearch.cli.options import (
     daemon_option,
@@ -21,14 +20,11 @@ from mmsearch.cli.options import (
     wants_daemon,
 )
 from mmsearch.cli.parts import (
-    CLIPBOARD,
-    STDIN,
     Chosen,
     described,
     hit_parts,
     one_query,
     option_parts,
-    part_of,
     part_options,
     question_parts,
     with_keys,
@@ -56,14 +52,15 @@ if TYPE_CHECKING:
     from index_store.types import Kind
     from mmsearch.ordering import Order
     from mmsearch.search import Engine
-    from mmsearch.types import Encoder, Hit, MinScore, Part, Query
+    from mmsearch.types import Encoder, MinScore, Part
 
 F = TypeVar("F", bound="Callable[..., Any]")
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".avif", ".tif", ".tiff")
 FORMAT_HELP = "How to print hits; json has a schema version."
 
 
-def _result_options(command: F) -> F:
+def result_options(command: F) -> F:
+    """Add -n, --kind and --model."""
     for option in (
         click.option("-n", "--limit", "k", type=click.IntRange(1, 10_000), default=10,
                      show_default=True, metavar="N", help="Hits wanted."),
@@ -79,7 +76,7 @@ def _result_options(command: F) -> F:
 @click.command("search", short_help="Find pictures or texts by a text or a picture.")
 @click.argument("query", required=False)
 @part_options
-@_result_options
+@result_options
 @condition_options
 @within_option
 @order_options
@@ -126,7 +123,7 @@ def search_command(
     condition = both(build_condition(**conditions), within_filter(within, store, collection))
     parts, when = _asked_parts(query, chosen, kind, as_text=as_text, parse=parse)
     picture = any(p.image is not None for p in parts)
-    with _engine(store, collection, model, threads, picture=picture) as engine:
+    with opened_engine(store, collection, model, threads, picture=picture) as engine:
         from mmsearch.cli.last import remember
         from mmsearch.ordering import in_order
 
@@ -166,70 +163,11 @@ def _asked_parts(
     return [*parts, *option_parts(chosen)], when
 
 
-@click.command("batch", short_help="Answer many queries with one load of the model.")
-@click.argument("queries", type=click.File(encoding="utf8"))
-@_result_options
-@condition_options
-@order_options
-@cutoff_option
-@rerank_options
-@click.option("--format", "format_", default="jsonl", show_default=True, help=FORMAT_HELP,
-              type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]))  # fmt: skip
-@query_log_option
-@scan_device_option
-@threads_option
-@store_options
-def batch_command(
-    queries: Any, k: int, kind: Kind, model: str | None, format_: str, sort: Order, parse: bool,
-    min_score: MinScore, second: Asked, device: str | None, threads: int | None, store: Path,
-    collection: str, **conditions: Any,
-) -> int:  # fmt: skip
-    """Answer the queries of a file, or of standard input (-), one a line.
-
-    A line that is the path of an existing file, a URL or id:KEY is such a query, as in `search`.
-    Exits with 1 if a query has no hit.
-    """
-    condition = build_condition(**conditions)
-    with _engine(store, collection, model, threads, picture=True) as engine:
-        from mmsearch.cli.output import write_batch
-        from mmsearch.ordering import in_order
-        from mmsearch.pipeline import batched
-        from mmsearch.types import Part
-
-        scan_on(engine.collection, device)
-        engine = with_second(engine, second, model or engine.collection.model, threads)
-        missed = 0
-
-        def asked(line: str) -> Query:
-            part = Part(line) if line in (STDIN, CLIPBOARD) else part_of(line)
-            if part.text is None:
-                part = with_keys([part], engine.collection, store)[0]
-                least = None if min_score == "auto" else min_score  # that is for texts
-                return one_query([part], k=k, kind=kind, where=condition, min_score=least)
-            text, when = read_question(line, kind, parse=parse)
-            where = both(condition, when)
-            log_text(store, collection, text)
-            return one_query([Part(text)], k=k, kind=kind, where=where, min_score=min_score)
-
-        def answers() -> Iterator[tuple[Query, list[Hit]]]:
-            nonlocal missed
-            lines = (line.strip() for line in queries)
-            # One by one on a terminal or a pipe; grouped they share the model's call.
-            for group in batched((line for line in lines if line), 32):
-                questions = [asked(line) for line in group]
-                for query, hits in zip(questions, engine.search_batch(questions), strict=True):
-                    missed += not hits
-                    yield query, in_order(hits, sort)
-
-        write_batch(answers(), format_)
-    return Exit.NO_HITS if missed else Exit.OK
-
-
 @contextmanager
-def _engine(
+def opened_engine(
     path: Path, name: str, model: str | None, threads: int | None, *, picture: bool
 ) -> Iterator[Engine]:
-    """Open the collection for reading, with its encoder."""
+    """Open the collection for reading, with its encoder; `picture`: of both kinds."""
     from index_store import Store
     from mmsearch.encoders import load_encoder, resolve_model
     from mmsearch.search import Engine

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from index_store import Store
+from mmsearch import ingest, load_encoder, read
 from mmsearch.cli import main
 
 
@@ -50,4 +52,30 @@ def mmsearch(
 def indexed(mmsearch: Mmsearch, photos: Path) -> Mmsearch:
     (photos / "red.txt").write_text("something red")
     assert mmsearch("index", photos, "--model", "color").code == 0
+    return mmsearch
+
+
+def real_photos() -> list[Path]:
+    """Return the paths of fourteen free photographs."""
+    from mmsearch.photos import PHOTOS, photos_folder
+
+    return [photos_folder() / name for name in PHOTOS]
+
+
+@pytest.fixture(scope="session")
+def real_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fourteen photographs in the space of the model that ships."""
+    pytest.importorskip("skimage")
+    folder = tmp_path_factory.mktemp("real") / "store"
+    encoder = load_encoder("starter", threads=1)
+    with Store.open(folder, create=True) as store:
+        collection = store.create_collection("default", encoder.space, model="starter")
+        ingest((s for p in real_photos() for s in read(str(p))), encoder, collection, threads=1)
+    return folder
+
+
+@pytest.fixture
+def real(mmsearch: Mmsearch, real_store: Path, monkeypatch: pytest.MonkeyPatch) -> Mmsearch:
+    monkeypatch.setenv("MMSEARCH_HOME", str(real_store))
+    monkeypatch.setenv("MMSEARCH_THREADS", "1")
     return mmsearch

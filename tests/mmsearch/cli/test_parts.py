@@ -12,38 +12,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from index_store import Store
-from mmsearch import ingest, load_encoder, read
-from tests.mmsearch.cli.conftest import Mmsearch
-
-
-@pytest.fixture(scope="module")
-def real_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fourteen free photographs."""
-    pytest.importorskip("skimage")
-    folder = tmp_path_factory.mktemp("real") / "store"
-    encoder = load_encoder("starter", threads=1)
-    with Store.open(folder, create=True) as store:
-        collection = store.create_collection("default", encoder.space, model="starter")
-        ingest((s for p in photos() for s in read(str(p))), encoder, collection, threads=1)
-    return folder
-
-
-@pytest.fixture
-def real(mmsearch: Mmsearch, real_store: Path, monkeypatch: pytest.MonkeyPatch) -> Mmsearch:
-    monkeypatch.setenv("MMSEARCH_HOME", str(real_store))
-    monkeypatch.setenv("MMSEARCH_THREADS", "1")
-    return mmsearch
-
-
-def photos() -> list[Path]:
-    from mmsearch.photos import PHOTOS, photos_folder
-
-    return [photos_folder() / name for name in PHOTOS]
+from tests.mmsearch.cli.conftest import Mmsearch, real_photos
 
 
 def photo(name: str) -> Path:
-    return next(p for p in photos() if p.stem == name)
+    return next(p for p in real_photos() if p.stem == name)
 
 
 def found(out: str) -> list[str]:

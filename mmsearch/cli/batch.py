@@ -1,0 +1,122 @@
+"""`mmsearch batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from mmsearch.cli import Exit
+from mmsearch.cli.device import scan_device_option, scan_on
+from mmsearch.cli.hybrid import answering, hybrid_options
+from mmsearch.cli.options import store_options, threads_option
+from mmsearch.cli.parts import CLIPBOARD, STDIN, one_query, part_of, with_keys
+from mmsearch.cli.query_log import log_text, query_log_option
+from mmsearch.cli.query_options import (
+    both,
+    build_condition,
+    condition_options,
+    cutoff_option,
+    order_options,
+    read_question,
+)
+from mmsearch.cli.reranking import Asked, rerank_options, with_second
+from mmsearch.cli.search import FORMAT_HELP, opened_engine, result_options
+
+if TYPE_CHECKING:
+    from index_store.types import Kind
+    from mmsearch.ordering import Order
+    from mmsearch.types import Hit, MinScore, Query
+
+GROUP = 32  # queries that share a call of the model, at most
+READ = 1 << 16  # bytes
+
+
+@click.command("batch", short_help="Answer many queries with one load of the model.")
+@click.argument("queries", type=click.File("rb"))
+@result_options
+@condition_options
+@order_options
+@cutoff_option
+@hybrid_options
+@rerank_options
+@click.option("--format", "format_", default="jsonl", show_default=True, help=FORMAT_HELP,
+              type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]))  # fmt: skip
+@query_log_option
+@scan_device_option
+@threads_option
+@store_options
+def batch_command(
+    queries: IO[bytes], k: int, kind: Kind, model: str | None, format_: str, sort: Order,
+    parse: bool, min_score: MinScore, hybrid: float | None, second: Asked, device: str | None,
+    threads: int | None, store: Path, collection: str, **conditions: Any,
+) -> int:  # fmt: skip
+    """Answer the queries of a file, or of standard input (-), one a line.
+
+    A line that is the path of an existing file, a URL or id:KEY is such a query, as in `search`.
+    Answers are written as the lines come. Exits with 1 if a query has no hit.
+    """
+    condition = build_condition(**conditions)
+    with opened_engine(store, collection, model, threads, picture=True) as engine:
+        from mmsearch.cli.output import write_batch
+        from mmsearch.ordering import in_order
+        from mmsearch.types import Part
+
+        scan_on(engine.collection, device)
+        engine = with_second(engine, second, model or engine.collection.model, threads)
+        missed = 0
+
+        def asked(line: str) -> Query:
+            part = Part(line) if line in (STDIN, CLIPBOARD) else part_of(line)
+            if part.text is None:
+                part = with_keys([part], engine.collection, store)[0]
+                least = None if min_score == "auto" else min_score  # that is for texts
+                return one_query([part], k=k, kind=kind, where=condition, min_score=least)
+            text, when = read_question(line, kind, parse=parse)
+            where = both(condition, when)
+            log_text(store, collection, text)
+            return one_query([Part(text)], k=k, kind=kind, where=where, min_score=min_score)
+
+        def answers() -> Iterator[tuple[Query, list[Hit]]]:
+            nonlocal missed
+            with answering(engine, hybrid) as answer:
+                for lines in _lines(queries):
+                    questions = [asked(line) for line in lines]
+                    for query, hits in zip(questions, answer(questions), strict=True):
+                        missed += not hits
+                        yield query, in_order(hits, sort)
+
+        write_batch(answers(), format_)
+    return Exit.NO_HITS if missed else Exit.OK
+
+
+def _lines(file: IO[bytes]) -> Iterator[list[str]]:
+    """Yield the lines that are there already, at most 32 of them, but for empty ones.
+
+    So who writes a line to a pipe and waits gets its answer, and many lines share the model's
+    call.
+
+    Raises:
+        UsageError: a line is no UTF-8.
+    """
+    from mmsearch.pipeline import batched
+
+    rest, count = b"", 0
+    while data := file.read1(READ):  # type: ignore[attr-defined] # no more than is there
+        *whole, rest = (rest + data).split(b"\n")
+        yield from batched(_decoded(whole, count), GROUP)
+        count += len(whole)
+    yield from batched(_decoded([rest], count), GROUP)
+
+
+def _decoded(lines: list[bytes], before: int) -> Iterator[str]:
+    """Yield the lines that say something as texts; `before` them others have come."""
+    for number, line in enumerate(lines, start=before + 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf8").strip()
+        except UnicodeDecodeError as error:
+            raise click.UsageError(f"line {number} of the queries is no UTF-8") from error
+        if text:
+            yield text
