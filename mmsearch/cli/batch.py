@@ -12,7 +12,7 @@ from mmsearch.cli import Exit
 from mmsearch.cli.device import scan_device_option, scan_on
 from mmsearch.cli.hybrid import answering, hybrid_options
 from mmsearch.cli.options import store_options, threads_option
-from mmsearch.cli.parts import CLIPBOARD, STDIN, one_query, part_of, with_keys
+from mmsearch.cli.parts import one_query, with_keys
 from mmsearch.cli.query_log import log_text, query_log_option
 from mmsearch.cli.query_options import (
     both,
@@ -24,6 +24,7 @@ from mmsearch.cli.query_options import (
 )
 from mmsearch.cli.reranking import Asked, rerank_options, with_second
 from mmsearch.cli.search import FORMAT_HELP, opened_engine, result_options
+from mmsearch.cli.terms import CLIPBOARD, STDIN, question_parts
 
 if TYPE_CHECKING:
     from index_store.types import Kind
@@ -55,7 +56,8 @@ def batch_command(
 ) -> int:  # fmt: skip
     """Answer the queries of a file, or of standard input (-), one a line.
 
-    A line that is the path of an existing file, a URL or id:KEY is such a query, as in `search`.
+    A line is what QUERY is in `search`: words, the path of an existing file, a URL, id:KEY, or a
+    sum of these.
     Answers are written as the lines come. Exits with 1 if a query has no hit.
     """
     condition = build_condition(**conditions)
@@ -69,15 +71,20 @@ def batch_command(
         missed = 0
 
         def asked(line: str) -> Query:
-            part = Part(line) if line in (STDIN, CLIPBOARD) else part_of(line)
-            if part.text is None:
-                part = with_keys([part], engine.collection, store)[0]
-                least = None if min_score == "auto" else min_score  # that is for texts
-                return one_query([part], k=k, kind=kind, where=condition, min_score=least)
-            text, when = read_question(line, kind, parse=parse)
-            where = both(condition, when)
+            if line in (STDIN, CLIPBOARD):
+                parts = [Part(line)]
+            else:
+                parts = question_parts(line, as_text=False, parse=parse, alone=True)
+            text, when, least = parts[0].text, None, min_score
+            if len(parts) == 1 and text is not None:
+                text, when = read_question(text, kind, parse=parse)
+                parts = [Part(text)]
+            elif min_score == "auto":
+                least = None  # that is for one text
+            parts = with_keys(parts, engine.collection, store)
             log_text(store, collection, text)
-            return one_query([Part(text)], k=k, kind=kind, where=where, min_score=min_score)
+            where = both(condition, when)
+            return one_query(parts, k=k, kind=kind, where=where, min_score=least)
 
         def answers() -> Iterator[tuple[Query, list[Hit]]]:
             nonlocal missed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,12 +22,10 @@ from mmsearch.cli.options import (
 )
 from mmsearch.cli.parts import (
     Chosen,
-    described,
     hit_parts,
     one_query,
     option_parts,
     part_options,
-    question_parts,
     with_keys,
 )
 from mmsearch.cli.query_log import log_text, query_log_option
@@ -44,6 +43,7 @@ from mmsearch.cli.query_options import (
     within_option,
 )
 from mmsearch.cli.reranking import Asked, rerank_options, with_second
+from mmsearch.cli.terms import described, question_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +103,7 @@ def search_command(
     threads: int | None, store: Path, collection: str, **conditions: Any,
 ) -> int:  # fmt: skip
     """Find pictures or texts by QUERY: words, a picture (its path or URL, - for standard input,
-    clipboard:), id:KEY for a stored one, or a sum of these: "horse + stripes - brown".
+    clipboard:), id:KEY for a stored one, or a sum of these: "horse + 2:stripes - brown".
 
     \b
     mmsearch search "two dogs in the snow"
@@ -149,18 +149,19 @@ def _asked_parts(
     """Return what the call asks for, but for the last hits; and when it was taken."""
     if query is None and not chosen:
         raise click.UsageError("say what to look for: QUERY, --image, --like or --not")
-    from mmsearch.types import Part
-
-    parts = question_parts(query, as_text=as_text, sums=parse)
+    parts = question_parts(query, as_text=as_text, parse=parse, alone=not chosen)
     when = None
+    for part in parts:
+        if not as_text and part.text and part.text.lower().endswith(PICTURE_ENDINGS):
+            note(f"there is no file {part.text!r}; searching for these words")
     if len(parts) == 1 and (words := parts[0].text) is not None:
-        if not as_text and words.lower().endswith(PICTURE_ENDINGS):
-            note(f"there is no file {words!r}; searching for these words")
         words, when = read_question(words, kind, parse=parse)
-        parts = [Part(words, weight=chosen.weights.get("text", 1.0))]
-    elif len(parts) > 1:
-        note("a sum: " + " ".join(map(described, parts)) + " (--no-parse: as words)")
-    return [*parts, *option_parts(chosen)], when
+        parts = [replace(parts[0], text=words)]
+    if len(parts) > 1 or any(p.weight != 1 for p in parts):
+        note(f"a sum: {' '.join(map(described, parts))} (--no-parse: as words)")
+    scale = chosen.weights.get("text", 1.0)
+    parts = [replace(p, weight=scale * p.weight) for p in parts]
+    return [*parts, *option_parts(chosen, weights=parse)], when
 
 
 @contextmanager

@@ -59,6 +59,61 @@ def test_a_sum_is_told_and_can_be_words(real: Mmsearch) -> None:
     assert real("search", "a cat - coffee").err == ""  # a dash alone is none
 
 
+def test_terms_of_a_sum_have_weights_of_their_own(real: Mmsearch) -> None:
+    coffee, cat = photo("coffee"), photo("chelsea")
+    done = real("search", f"3:{cat} + {coffee} - .5: stars", "--format", "paths", "-n", "1")
+    assert (done.code, found(done.out)) == (0, ["chelsea"])
+    assert done.err == (
+        f"mmsearch: a sum: + 3 x '{cat}' + '{coffee}' - 0.5 x 'stars' (--no-parse: as words)\n"
+    )
+    done = real("search", f"{cat} + 3:{coffee} - .5: stars", "--format", "paths", "-n", "1")
+    assert found(done.out) == ["coffee"]
+    done = real("search", f"3:id:{photo('chelsea')} + coffee", "--format", "paths", "-n", "14")
+    assert "chelsea" not in found(done.out)
+    whole = real("search", "a cat + 2:coins - .5:stars", "--weight", "text=2", "--explain",
+                 "--format", "json").out  # fmt: skip
+    assert [p["weight"] for p in json.loads(whole)["query"]["parts"]] == [4, -1]
+
+
+def test_weighed_terms_are_summed_as_told(real: Mmsearch) -> None:
+    def score(query: str, part: str) -> dict[str, float]:
+        out = real("search", query, "-n", "14", "--explain", "--format", "json").out
+        return {h["key"]: h["parts"][part] for h in json.loads(out)["hits"]}
+
+    once, thrice = score("a cat + coins", "text"), score("3:a cat + coins", "text")
+    assert thrice == pytest.approx({k: 3 * v for k, v in once.items()}, abs=1e-5)
+
+
+def test_options_take_the_same_weights(real: Mmsearch, tmp_path: Path) -> None:
+    with Image.open(photo("chelsea")) as cat:
+        cat.crop((50, 20, 350, 280)).save(tmp_path / "cat.png")
+    first = ("--format", "paths", "-n", "1")
+    both = ("search", "a cup of coffee", "--image")
+    assert found(real(*both, "0.1:cat.png", *first).out) == ["coffee"]
+    assert found(real(*both, "9:cat.png", "--weight", "image=0.1", *first).out) == ["chelsea"]
+    assert found(real(*both, "cat.png", "--not", "2:coffee", *first).out) == ["chelsea"]
+    done = real("search", "9:a cup of coffee", "--image", "cat.png", *first)
+    assert found(done.out) == ["coffee"]
+    assert done.err == "mmsearch: a sum: + 9 x 'a cup of coffee' (--no-parse: as words)\n"
+
+
+def test_what_looks_like_a_weight_may_be_a_time_or_a_file(
+    indexed: Mmsearch, photos: Path, tmp_path: Path
+) -> None:
+    def parts(*args: str) -> list[str]:
+        query = json.loads(indexed("search", *args, "--format", "json").out)["query"]
+        return [query["text"], *(p["text"] for p in query.get("parts", []))]
+
+    assert parts("red at 2:30 + 16:9") == ["red at 2:30", "16:9"]
+    assert parts("2001: a red car") == ["2001: a red car"]  # one term: nothing to weigh
+    assert parts("2001: red + blue", "--no-parse") == ["2001: red + blue"]
+    assert parts("red", "--not", "2001: blue", "--no-parse") == ["red", "2001: blue"]
+    if os.name != "nt":
+        Path("2:x.png").write_bytes(png("blue"))
+        done = indexed("search", "red", "--image", "2:x.png", "--weight", "image=9", "-n", "1")
+        assert "blue.png" in done.out
+
+
 def test_a_stored_item_finds_its_like_and_not_itself(real: Mmsearch) -> None:
     done = real("search", f"id:{photo('gravel')}", "--format", "paths")
     assert "gravel" not in found(done.out)
@@ -138,6 +193,13 @@ def test_a_picture_from_the_clipboard(
         (["http://127.0.0.1/a.png"], "127.0.0.1 is not a public address"),
         (["red", "--not", "http://localhost/a.png"], "is not a public address"),
         (["red", "--not", "red", "--weight", "not=1"], "cancel out"),
+        (["red", "--not", "1:red"], "cancel out"),
+        (["red + 0:blue"], "0:blue: 0 is no weight; as in 0.5:WORDS, above 0 and below 1000"),
+        (["red + green - -2:blue"], "-2 is no weight"),
+        (["red + 1,5:blue"], "1,5 is no weight"),
+        (["2001: red + blue"], "2001 is no weight"),
+        (["red + 2:"], "2:: the weight has nothing after it"),
+        (["red", "--image", "2:gone.jpg"], "--image 2:gone.jpg: there is no such file"),
     ],
 )
 def test_a_wrong_question_is_one_clear_line(
@@ -149,8 +211,12 @@ def test_a_wrong_question_is_one_clear_line(
     assert "Traceback" not in done.err
 
 
-def test_lines_of_a_batch_name_stored_items_too(indexed: Mmsearch, photos: Path) -> None:
-    Path("lines.txt").write_text(f"id:{photos / 'red.png'}\nred\n")
+def test_lines_of_a_batch_are_questions_too(indexed: Mmsearch, photos: Path) -> None:
+    Path("lines.txt").write_text(f"id:{photos / 'red.png'}\nred\nred - 2:blue + 0.1:green\n")
     answers = [json.loads(a) for a in indexed("batch", "lines.txt").out.splitlines()]
     assert len(answers[0]["hits"]) == 2
     assert len(answers[1]["hits"]) == 3
+    assert Path(answers[2]["hits"][0]["path"]).stem == "red"
+    assert [p["weight"] for p in answers[2]["query"]["parts"]] == [-2, 0.1]
+    answers = indexed("batch", "lines.txt", "--no-parse").out.splitlines()
+    assert json.loads(answers[2])["query"]["text"] == "red - 2:blue + 0.1:green"

@@ -176,6 +176,14 @@ def test_add_and_subtract_queries(found: Found) -> None:
     assert found("a cat + a cup of coffee", *less)[0] == "cats/chelsea.jpg"
 
 
+def test_query_multipliers(found: Found, album: Path) -> None:
+    cup, cat = album / "coffee.jpg", album / "cats" / "chelsea.jpg"
+    assert found(f"{cup} + 3:{cat}")[0] == "cats/chelsea.jpg"
+    assert found(f"3:{cup} + {cat}")[0] == "coffee.jpg"
+    assert found("3:a cup of coffee + a motorcycle - 0.5:a woman")[0] == "coffee.jpg"
+    assert found("a cup of coffee + 3:a motorcycle - 0.5:a woman")[0] == "a/b/c/bike.jpg"
+
+
 def test_combine_text_and_image_queries_with_weights(found: Found, album: Path) -> None:
     cup = album / "coffee.jpg"
     cat = ["--image", str(album / "cats" / "chelsea.jpg")]
