@@ -7,6 +7,7 @@ been copied is not embedded again: its content hash is known.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Collection as Sized
 from dataclasses import dataclass, field, replace
@@ -15,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from index_store import Collection, Compare, Failure, Item, Prefix
-from index_store.types import Vectors
+from index_store.types import Stamp, Vectors
 from index_store.where import AllOf
 from mmsearch.cores import usable_cores
 from mmsearch.errors import BadPicture
 from mmsearch.pipeline import batched, map_ahead
 from mmsearch.sources import is_part, place_of, source_at, source_hash
+from mmsearch.stamps import has_lost_captions, is_same
 from mmsearch.types import Array, Encoder, Sample, Skipped
 from mmsearch.uris import is_text, path_of, printable, uri_of
 
@@ -31,6 +33,7 @@ LOOKUP = 512  # samples whose stamps are asked for at once
 FROM_PIXELS = ("width", "height", "format", "tags", "cluster", "ocr")
 # More than this many of the pictures gone at once looks like a drive that is not there.
 BRAKE_COUNT, BRAKE_PART = 10, 0.2
+_CAME_ALONG = re.compile(r"#caption-\d+$")  # the key of a caption that a source has brought
 
 
 @dataclass(slots=True)
@@ -63,13 +66,21 @@ class IngestReport:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One item ready to be encoded. twin: key of an item with the same content, or ""."""
+    """One sample ready to be encoded, its item completed.
 
+    array: None for a text and for a twin. twin: key of an item with the same content, or "".
+    stored: what the collection has under its key, or None.
+    """
+
+    sample: Sample
     item: Item
-    captions: tuple[str, ...]
-    array: Array | None
-    twin: str
-    known: bool
+    array: Array | None = None
+    twin: str = ""
+    stored: Stamp | None = None
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        return self.sample.captions
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +167,8 @@ class _Run:
 
     def changed(
         self, samples: Iterable[Sample | Skipped]
-    ) -> Iterator[tuple[Sample, bool] | Skipped]:
-        """Pass on what must be looked at, with whether its key is stored already."""
+    ) -> Iterator[tuple[Sample, Stamp | None] | Skipped]:
+        """Pass on what must be looked at, with what is stored under its key."""
         for chunk in batched(samples, LOOKUP):
             keys = [s.item.key for s in chunk if isinstance(s, Sample)]
             stamps = self._collection.stamps(keys)
@@ -178,19 +189,19 @@ class _Run:
                     self.report.known_failures += 1
                 elif isinstance(sample, Skipped):
                     yield sample
-                elif stored and _same(stored.stamp, sample):
+                elif stored and is_same(stored.stamp, sample):
                     self.report.unchanged += 1
                 else:
-                    yield sample, stored is not None
+                    yield sample, stored
 
-    def prepare(self, entry: tuple[Sample, bool] | Skipped) -> Prepared | Skipped:
+    def prepare(self, entry: tuple[Sample, Stamp | None] | Skipped) -> Prepared | Skipped:
         """Do all that one sample needs before the model; called from threads."""
         if isinstance(entry, Skipped):
             return entry
-        sample, known = entry
+        sample, stored = entry
         item = sample.item
         if item.kind == "text":
-            return Prepared(item, (), None, "", known)
+            return Prepared(sample, item, stored=stored)
         from mmsearch.images import open_picture, read_meta
         from mmsearch.xmp import sidecar_meta
 
@@ -199,16 +210,17 @@ class _Run:
             item = replace(item, content=source_hash(source))
             beside = sidecar_meta(sample.sidecar) if sample.sidecar else {}
             twin = self._collection.keys_by_content([item.content]).get(item.content, "")
-            if twin and (stored := self._collection.get([twin])):
-                meta = {k: v for k, v in stored[0].meta.items() if k in FROM_PIXELS}
+            if twin and (alike := self._collection.get([twin])):
+                meta = {k: v for k, v in alike[0].meta.items() if k in FROM_PIXELS}
                 # Not the twin's other fields: they may be from its own sidecar.
                 item = replace(item, meta={**item.meta, **meta, **read_meta(source), **beside})
-                return Prepared(item, sample.captions, None, twin, known)
+                return Prepared(sample, item, twin=twin, stored=stored)
             picture = open_picture(source, target=self._encoder.image_size)
             # A page or frame comes as plain pixels: its reader knows better what it was.
             own = {"format": item.meta["format"]} if "format" in item.meta else {}
             item = replace(item, meta={**item.meta, **picture.meta, **own, **beside})
-            return Prepared(item, sample.captions, self._encoder.prepare(picture.image), "", known)
+            array = self._encoder.prepare(picture.image)
+            return Prepared(sample, item, array, stored=stored)
         except BadPicture as error:
             return Skipped(item.key, item.uri, str(error), item.stamp)
         except OSError as error:
@@ -234,8 +246,8 @@ class _Run:
         # After its captions: killed in between, the old stamp makes the next run do it again.
         self._collection.update(touched)
         self._stored_contents.update(i.content for i in items if i.content)
-        self.report.added += sum(not p.known for p in ready)
-        self.report.updated += sum(p.known for p in ready)
+        self.report.added += sum(p.stored is None for p in ready)
+        self.report.updated += sum(p.stored is not None for p in ready)
         self.report.reused += sum(bool(p.twin) for p in ready)
         self.report.captions += len(captions)
         return [*items, *touched, *captions]
@@ -319,8 +331,16 @@ class _Run:
 
     def _drop_old_captions(self, ready: Sequence[Prepared], new: Sized[str]) -> None:
         for p in ready:
-            if p.known and p.captions:
-                self._collection.delete([k for k in self._captions(p.item.key) if k not in new])
+            if p.stored is None:
+                continue
+            told = bool(p.captions) or has_lost_captions(p.stored.stamp, p.sample)
+            other = p.stored.content != p.item.content  # what a model wrote is of another picture
+            old = [
+                k for k in self._captions(p.item.key)
+                if (told if _CAME_ALONG.search(k) else other) and k not in new
+            ]  # fmt: skip
+            if old:
+                self._collection.delete(old)
 
     def _captions(self, key: str) -> list[str]:
         return self._collection.keys(Prefix("key", f"{key}#caption-"))
@@ -333,16 +353,6 @@ def caption_items(prepared: Prepared) -> list[Item]:
         Item(f"{item.key}#caption-{n}", "text", item.uri, text, meta={"picture": item.key})
         for n, text in enumerate(prepared.captions)
     ]
-
-
-def _same(stored: str, sample: Sample) -> bool:
-    """Return whether the sample is as it was stored.
-
-    A source that brings no captions (the folder, after a table that has them) leaves those
-    that are there: their part of the stamp, after "+", is not compared.
-    """
-    stamp = sample.item.stamp
-    return stored == stamp or (not sample.captions and stored.startswith(f"{stamp}+"))
 
 
 def _stack(blocks: Sequence[Vectors], encoder: Encoder) -> Vectors:

@@ -13,6 +13,7 @@ from index_store.where import AllOf
 from mmsearch.ingestion import BRAKE_COUNT, BRAKE_PART, LOOKUP, ingest
 from mmsearch.pipeline import batched
 from mmsearch.sources import is_part
+from mmsearch.stamps import is_same
 from mmsearch.types import Encoder, Sample, Skipped
 from mmsearch.uris import path_of, uri_of
 
@@ -72,9 +73,7 @@ def plan(
                 made.refused.append(key)
             elif known is None:
                 new.append(sample)
-            elif known.stamp == stamp or (
-                not sample.captions and known.stamp.startswith(f"{stamp}+")
-            ):
+            elif is_same(known.stamp, sample):
                 made.unchanged += 1
             else:
                 made.changed.append(key)

@@ -80,12 +80,15 @@ class Sample:
     file, where item.uri says which part. captions: texts that go with the
     picture; each becomes a text item of its own. A text sample (kind "text") has no picture.
     sidecar: the path of an XMP file beside it that says more about it, or "".
+    own: its captions are looked for where the picture itself lies, not in a list of pictures: with
+    none here, those that came from there are gone.
     """
 
     item: Item
     path: str = ""
     captions: tuple[str, ...] = ()
     sidecar: str = ""
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
      "watching", "pruning", "planning", "daemon"},
     {"encoders", "rerankers", "readers"},
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "answer_metrics",
-     "caption_metrics", "wordnet", "sources",
+     "caption_metrics", "wordnet", "sources", "stamps",
      "cells", "thumbnails", "metadata", "xmp", "asking", "dates", "ordering",
      "frames", "archives", "isolation", "composing", "cutoff", "fetching",
      "regions", "region_files"},

@@ -214,6 +214,7 @@ def _pictures(
         if not modes.S_ISREG(stat.st_mode):
             continue
         captions: tuple[str, ...] = ()
+        own = True
         beside = caption_file(name, listing.texts)
         if beside is not None:
             text = os.path.join(directory, beside)
@@ -223,12 +224,14 @@ def _pictures(
                 pass
             except OSError as error:
                 yield Skipped(key_of(text), uri_of(text), f"captions: {reason_of(error)}")
+                own = False  # what it says is not known
         told = caption_file(name, listing.sidecars)
         sidecar = os.path.join(directory, told) if told else ""
         row = rows.get(spelling(path[len(root) :].lstrip(os.sep))) if rows else None
         extra = row.extra if row else None
-        captions = (*captions, *row.texts) if row else captions
-        yield picture(path, stat, captions=captions, extra=extra, sidecar=sidecar)
+        if row:  # a folder above may have no such table, and knows nothing of its captions
+            captions, own = (*captions, *row.texts), False
+        yield picture(path, stat, captions=captions, extra=extra, sidecar=sidecar, own=own)
 
 
 def _refused(directory: str, listing: _Listing) -> Iterator[Sample | Skipped]:

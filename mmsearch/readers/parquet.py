@@ -12,8 +12,9 @@ from typing import Any
 from mmsearch.cells import footer_digest, parquet_file
 from mmsearch.errors import BadSource
 from mmsearch.readers import table
-from mmsearch.readers.samples import digest, real_path, reason_of
+from mmsearch.readers.samples import real_path, reason_of
 from mmsearch.sources import cell_uri
+from mmsearch.stamps import told_stamp
 from mmsearch.types import Item, Sample, Skipped
 from mmsearch.uris import key_of, printable, stamp_of
 
@@ -95,11 +96,9 @@ def _sample(row: table.Row, key: str, stamp: str, uri: str) -> Sample:
         "name": printable(posixpath.basename(row.name.replace("\\", "/"))) or f"row-{row.n}",
         "folder": printable(key),
     }
-    stamp = f"{stamp}@{row.n}"
-    if row.texts or row.extra:
-        stamp += "+" + digest(row.texts, row.extra)
+    stamp = f"{stamp}@{row.n}{told_stamp(row.texts, row.extra, own=True)}"
     item = Item(f"{key}#row-{row.n}", "image", uri, "", stamp, meta=meta)
-    return Sample(item, captions=tuple(row.texts))
+    return Sample(item, captions=tuple(row.texts), own=True)
 
 
 def _picture_column(schema: Any) -> str | None:

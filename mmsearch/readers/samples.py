@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 import re
@@ -22,6 +20,7 @@ from mmsearch.isolation import is_installed
 from mmsearch.readers.captions import captions_beside
 from mmsearch.readers.formats import RAW, refusal, suffix_of
 from mmsearch.readers.sidecars import sidecar_of, sidecar_stamp
+from mmsearch.stamps import told_stamp
 from mmsearch.types import Item, MetaValue, Sample, Skipped
 from mmsearch.uris import (
     FOLDS_NAMES,
@@ -50,11 +49,12 @@ def picture(
     captions: Sequence[str] = (),
     extra: Mapping[str, MetaValue] | None = None,
     sidecar: str = "",
+    own: bool = False,
 ) -> Sample:
     """Return the sample of one picture file, from its absolute path and `stat` alone.
 
     The stamp is the file's own; a sidecar adds "~" and its own stamp, captions or extra meta
-    add "+" and a digest of these. So a changed caption is noticed although the picture has not
+    add what `told_stamp` says. So a changed caption is noticed although the picture has not
     changed, and one edited row of a table touches one picture, not all. The file's content hash
     still tells that nothing needs to be embedded again.
 
@@ -64,6 +64,7 @@ def picture(
         captions: texts that go with it.
         extra: more meta, from `scalars`.
         sidecar: the path of the XMP file beside it, or "".
+        own: the captions are those of a file beside it, or there is none.
     """
     key = key_of(path)
     shown = key if is_text(path) else printable(path.replace(os.sep, "/"))
@@ -78,10 +79,9 @@ def picture(
     stamp = stamp_of(stat)
     if sidecar:
         stamp += sidecar_stamp(sidecar)
-    if captions or extra:
-        stamp += "+" + digest(captions, extra or {})
+    stamp += told_stamp(captions, extra or {}, own=own)
     item = Item(key, kind="image", uri=uri_of(path), stamp=stamp, meta=meta)
-    return Sample(item, path=path, captions=tuple(captions), sidecar=sidecar)
+    return Sample(item, path=path, captions=tuple(captions), sidecar=sidecar, own=own)
 
 
 def picture_beside_captions(path: str) -> Iterator[Sample | Skipped]:
@@ -107,14 +107,16 @@ def picture_beside_captions(path: str) -> Iterator[Sample | Skipped]:
         yield Skipped(key_of(path), uri_of(path), reason, stamp_of(stat))
         return
     captions: tuple[str, ...] = ()
+    own = True
     for name in (f"{path}.txt", f"{os.path.splitext(path)[0]}.txt"):
         if name != path and os.path.isfile(name):
             try:
                 captions = captions_beside(name)
             except OSError as error:
                 yield Skipped(key_of(name), uri_of(name), f"captions: {reason_of(error)}")
+                own = False
             break
-    yield picture(path, stat, captions=captions, sidecar=sidecar_of(path))
+    yield picture(path, stat, captions=captions, sidecar=sidecar_of(path), own=own)
 
 
 class Places:
@@ -282,12 +284,6 @@ def distinct(texts: Iterable[str]) -> list[str]:
     for text in texts:
         first.setdefault(text.casefold(), text)
     return list(first.values())
-
-
-def digest(captions: Sequence[str], extra: Mapping[str, MetaValue]) -> str:
-    """Return 16 hexadecimal digits that differ when the captions or the meta differ."""
-    raw = json.dumps([list(captions), extra], sort_keys=True).encode()
-    return hashlib.blake2b(raw, digest_size=8).hexdigest()
 
 
 def reason_of(error: Exception) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mmsearch.errors import BadSource
-from mmsearch.readers.samples import Places, Splits, digest, real_path, reason_of, scalars
+from mmsearch.readers.samples import Places, Splits, real_path, reason_of, scalars
+from mmsearch.stamps import digest
 from mmsearch.types import Item, MetaValue, Sample, Skipped
 from mmsearch.uris import clean, key_of, printable, uri_of
 

@@ -13,9 +13,10 @@ from typing import IO, Any
 from mmsearch.errors import BadSource
 from mmsearch.readers.captions import BYTES, LINES
 from mmsearch.readers.formats import is_picture, suffix_of
-from mmsearch.readers.samples import digest, real_path, reason_of, scalars
+from mmsearch.readers.samples import real_path, reason_of, scalars
 from mmsearch.readers.table import TEXT_COLUMNS
 from mmsearch.sources import MEMBER_BYTES, TAR_ERRORS, HeadersOnly, member_uri
+from mmsearch.stamps import told_stamp
 from mmsearch.types import Item, MetaValue, Sample, Skipped
 from mmsearch.uris import clean, is_text, key_of, printable, stamp_of, uri_of
 
@@ -134,10 +135,9 @@ class _Tar:
             "bytes": info.size,
         }
         stamp = f"{stamp_of(self._stat)}@{info.offset}"
-        if captions or extra:
-            stamp += "+" + digest(captions, extra)
+        stamp += told_stamp(captions, extra, own=True)
         item = Item(self._member_key(inner), "image", self._member_uri(info), "", stamp, meta=meta)
-        return Sample(item, captions=tuple(captions))
+        return Sample(item, captions=tuple(captions), own=True)
 
     def _skipped(self, info: tarfile.TarInfo, reason: str) -> Skipped:
         stamp = f"{stamp_of(self._stat)}@{info.offset}"

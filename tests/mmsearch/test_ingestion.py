@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from index_store import Collection, Space
+from index_store import Collection, Compare, Space
 from index_store.errors import SpaceMismatch
 from mmsearch import Encoder, IngestReport, ingest, read, roots
+from mmsearch.planning import plan
 from mmsearch.types import Array, Item, Sample, Skipped, Vectors
 from tests.mmsearch.conftest import paint
 
@@ -233,6 +235,61 @@ def test_changed_captions_are_replaced_without_embedding_the_picture(
     assert counting.pictures == 3
     texts = [i.text for i in collection.get(collection.keys()) if i.kind == "text"]
     assert texts == ["something dark red"]
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_captions_go_when_the_file_that_told_them_is_gone(
+    photos: Path, counting: Counting, collection: Collection, emptied: bool
+) -> None:
+    (photos / "red.txt").write_text("a red thing\nnothing else\n")
+    (photos / "green.txt").write_text("a green thing\n")
+    run(photos, counting, collection)
+    if emptied:
+        (photos / "red.txt").write_text("\n")
+    else:
+        (photos / "red.txt").unlink()
+    made = plan(read(str(photos)), collection, roots=roots(str(photos)))
+    assert [Path(k).name for k in made.changed] == ["red.png"]
+    report = run(photos, counting, collection)
+    assert (report.updated, report.reused, report.unchanged) == (1, 1, 2)
+    assert counting.pictures == 3
+    texts = [i.text for i in collection.get(collection.keys()) if i.kind == "text"]
+    assert texts == ["a green thing"]
+    assert run(photos, counting, collection).unchanged == 3
+
+
+def test_captions_of_a_replaced_picture_go_with_their_file(
+    photos: Path, encoder: Encoder, collection: Collection
+) -> None:
+    (photos / "red.txt").write_text("a red thing")
+    run(photos, encoder, collection)
+    key = (photos / "red.png").as_posix()
+    written = Item(f"{key}#caption-model", "text", text="red", meta={"picture": key})
+    collection.add([written], encoder.encode_texts(["red"]))
+    (photos / "red.txt").write_text("something red")
+    run(photos, encoder, collection)
+    assert collection.keys(Compare("kind", "=", "text")) == [f"{key}#caption-0", written.key]
+    (photos / "red.txt").unlink()
+    paint(photos / "red.png", "white", (50, 50))
+    run(photos, encoder, collection)
+    assert collection.count("text") == 0
+
+
+def test_captions_stay_where_it_is_not_known_what_their_file_says(
+    photos: Path, encoder: Encoder, collection: Collection
+) -> None:
+    (photos / "red.txt").write_text("a red thing")
+    run(photos, encoder, collection)
+    (photos / "red.txt").unlink()
+    if sys.platform == "linux":
+        (photos / "red.txt").symlink_to("/proc/self/mem")  # a file that does not let itself be read
+        report = ingest(read(str(photos), follow_links=True), encoder, collection)
+        assert (report.unchanged, len(report.skipped), collection.count("text")) == (3, 1, 1)
+        (photos / "red.txt").unlink()
+    table = photos.parent / "pairs.csv"
+    table.write_text("image,score\nphotos/green.png,1\nphotos/red.png,1\n")
+    run(table, encoder, collection)
+    assert collection.count("text") == 1  # a table does not look beside the picture
 
 
 def test_a_source_without_captions_leaves_those_that_are_there(

@@ -106,7 +106,8 @@ class Hands:
     def work(self) -> None:
         deeds = {self.create: 6, self.overwrite: 3, self.rename: 3, self.move: 3, self.delete: 3,
                  self.new_folder: 2, self.move_folder: 1, self.delete_folder: 0.4,
-                 self.broken: 1, self.slowly: 0.5, self.caption: 1}  # fmt: skip
+                 self.broken: 1, self.slowly: 0.5, self.caption: 1,
+                 self.silence: 0.5}  # fmt: skip
         (deed,) = self.random.choices(list(deeds), list(deeds.values()))
         deed()
         time.sleep(self.random.choice([0, 0, 0.01, 0.05]))
@@ -168,6 +169,10 @@ class Hands:
     def caption(self) -> None:
         if path := self.file():
             path.with_suffix(".txt").write_text("red or blue")
+
+    def silence(self) -> None:
+        if found := sorted(self.root.rglob("*.txt")):
+            self.random.choice(found).unlink()
 
     def color(self) -> tuple[int, int, int]:
         red, green, blue = self.random.choices(range(256), k=3)

@@ -129,6 +129,16 @@ def test_what_is_no_tar_says_so(tmp_path, raw, what):
         list(read(str(tmp_path / "a.tar")))
 
 
+def test_captions_that_are_no_longer_in_the_tar_go(
+    shard: str, tmp_path: Path, encoder: Encoder, collection: Collection
+) -> None:
+    ingest(read(shard), encoder, collection)
+    assert collection.count("text") == 1
+    tar_of(Path(shard), {"0/a.png": picture(tmp_path, "red")})
+    report = ingest(read(shard), encoder, collection)
+    assert (report.reused, collection.count("text")) == (1, 0)
+
+
 def test_a_tar_is_indexed_once(shard, encoder: Encoder, collection: Collection):
     report = ingest(read(shard), encoder, collection)
     assert (report.added, report.captions, report.skipped) == (2, 1, [])
