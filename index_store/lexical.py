@@ -24,6 +24,7 @@ LEXICAL = "lex"
 FIELDS = ("name", "folder", "text", "tags")
 WEIGHTS = (2.0, 1.0, 2.0, 2.0)  # of a word in each of the fields
 FORMAT = 1
+Progress = Callable[[int, int], object]
 _WORD = re.compile(r"\w+")
 # Words of questions that say nothing; without them a question need not read half of all rows.
 _STOP = frozenset((
@@ -64,10 +65,10 @@ class Lexicon:
 
     def __init__(
         self, store: Path, collection: int, readers: ReadPool,
-        words: Callable[[Item], Words], recipe: str,
+        words: Callable[[Item], Words], recipe: str, progress: Progress | None = None,
     ) -> None:  # fmt: skip
         self._store, self._collection, self._readers = store, collection, readers
-        self._words, self._recipe = words, recipe
+        self._words, self._recipe, self._progress = words, recipe, progress
         self._path = store / LEXICAL / f"c{collection}.db"
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -178,10 +179,12 @@ class Lexicon:
         gone = {id_ for (id_,) in own.execute("SELECT id FROM doc")}
         there = store.execute("SELECT id FROM item WHERE collection_id = ?", [self._collection])
         gone.difference_update(id_ for (id_,) in there)
-        newer = store.execute(
-            f"SELECT {rows.COLUMNS}, id FROM item WHERE collection_id = ? AND seq > ?",
-            [self._collection, since],
-        )
+        newer_than = "FROM item WHERE collection_id = ? AND seq > ?"
+        which = [self._collection, since]
+        done, total = 0, 0
+        if self._progress:
+            total = store.execute(f"SELECT count(*) {newer_than}", which).fetchone()[0]
+        newer = store.execute(f"SELECT {rows.COLUMNS}, id {newer_than}", which)
         _drop(own, gone)
         while some := newer.fetchmany(rows.CHUNK):
             if since >= 0:
@@ -195,6 +198,9 @@ class Lexicon:
             own.executemany("INSERT INTO doc VALUES (?, ?, ?, ?)", docs)
             columns, marks = ", ".join(FIELDS), ", ".join("?" * len(FIELDS))
             own.executemany(f"INSERT INTO words (rowid, {columns}) VALUES (?, {marks})", texts)
+            done += len(some)
+            if self._progress:
+                self._progress(done, total)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -12,7 +12,7 @@ from index_store.types import CompactReport, Failure, Item, Kind, Space
 
 if TYPE_CHECKING:
     from index_store.db import ReadPool
-    from index_store.lexical import Lexicon, Words
+    from index_store.lexical import Lexicon, Progress, Words
     from index_store.writer import Writer
 
 
@@ -26,12 +26,19 @@ class Upkeep:
         self.name, self.space = name, space
         self._path, self._id, self._writer, self._readers = store, id_, writer, readers
 
-    def lexicon(self, words: Callable[[Item], Words], recipe: str) -> Lexicon:
+    def lexicon(
+        self, words: Callable[[Item], Words], recipe: str, *, progress: Progress | None = None
+    ) -> Lexicon:
         """Return the index of the items' words as `words` gives them; another `recipe` (a name
-        for what `words` does) builds it anew."""
+        for what `words` does) builds it anew.
+
+        Args:
+            progress: called while a question reads items that are new to the index, with how
+                many are read and how many there are.
+        """
         from index_store.lexical import Lexicon
 
-        return Lexicon(self._path, self._id, self._readers, words, recipe)
+        return Lexicon(self._path, self._id, self._readers, words, recipe, progress)
 
     def rekey(self, items: Mapping[str, Item], failures: Mapping[str, Failure]) -> None:
         """Give items and failures, by their old keys, new keys and values, in one transaction.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from index_store import Collection, Item, Where
-from index_store.lexical import Lexicon, Words
+from index_store.lexical import Lexicon, Progress, Words
 from index_store.where import AllOf, In
 from mmsearch.search import Engine
 from mmsearch.types import Hit, Query
@@ -21,9 +21,10 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _LISTS = ("keywords", "tags")
 
 
-def lexicon_of(collection: Collection) -> Lexicon:
-    """Return the words of a collection; they are read when they are first asked for."""
-    return collection.lexicon(words_of, RECIPE)
+def lexicon_of(collection: Collection, progress: Progress | None = None) -> Lexicon:
+    """Return the words of a collection; they are read when they are first asked for, which
+    `progress` is told: items read, and how many there are."""
+    return collection.lexicon(words_of, RECIPE, progress=progress)
 
 
 def words_of(item: Item) -> Words:

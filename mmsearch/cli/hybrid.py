@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mmsearch.cli.options import note
+from mmsearch.cli.options import is_terminal, note
 
 if TYPE_CHECKING:
     from mmsearch.search import Engine
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
     Answer = Callable[[Sequence[Query]], list[list[Hit]]]
 
+_QUIET = "mmsearch.quiet"
+DELAY_S = 1.0  # what takes less is not worth a bar
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def hybrid_options(command: F) -> F:
-    """Add --hybrid and --hybrid-weight; the command gets the weight as `hybrid`, or None."""
+    """Add --hybrid, --hybrid-weight and --quiet; the command gets the weight, None without, as
+    `hybrid`."""
 
     @wraps(command)
     def called(*args: Any, hybrid: bool, hybrid_weight: float, **kwargs: Any) -> Any:
@@ -30,6 +33,9 @@ def hybrid_options(command: F) -> F:
 
     out: Any = called
     for option in (
+        click.option("-q", "--quiet", is_flag=True, expose_value=False,
+                     callback=lambda ctx, _param, value: ctx.meta.update({_QUIET: value}),
+                     help="No progress while words are read for the first time."),
         click.option("--hybrid-weight", type=click.FloatRange(0, 1), default=0.5,
                      show_default=True, metavar="X",
                      help="What words count beside vectors, with --hybrid."),
@@ -68,5 +74,30 @@ def answering(engine: Engine, hybrid: float | None) -> Iterator[Answer]:
         return
     from mmsearch.hybrid import lexicon_of, search_hybrid_batch
 
-    with closing(lexicon_of(engine.collection)) as lexicon:
+    with _reading() as progress, closing(lexicon_of(engine.collection, progress)) as lexicon:
         yield partial(search_hybrid_batch, engine, lexicon, weight=hybrid)
+
+
+@contextmanager
+def _reading() -> Iterator[Callable[[int, int], None] | None]:
+    """Yield what shows on stderr how many items' words are read; None where nobody looks."""
+    if click.get_current_context().meta.get(_QUIET) or not is_terminal():
+        yield None
+        return
+    from tqdm import tqdm
+
+    bars: list[tqdm[Any]] = []
+
+    def show(done: int, total: int) -> None:
+        if not bars:
+            bars.append(tqdm(desc="reading words", total=total, unit=" items", delay=DELAY_S,
+                             leave=False))  # fmt: skip
+        bars[0].update(done - bars[0].n)
+        if done >= total:
+            bars.pop().close()
+
+    try:
+        yield show
+    finally:
+        for bar in bars:
+            bar.close()

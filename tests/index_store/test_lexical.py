@@ -11,6 +11,7 @@ import pytest
 
 from index_store import Collection, Item, Space, Store
 from index_store.lexical import Words
+from index_store.rows import CHUNK
 
 SPACE = Space("words/1", 4)
 
@@ -48,6 +49,23 @@ def test_a_picture_is_found_by_its_name_and_its_captions(pictures: Collection) -
     assert set(found(pictures, "dog", "text")) == {"cap", "note"}
     assert found(pictures, "giraffe") == []
     assert found(pictures, "?!") == []
+
+
+def test_reading_tells_how_far_it_is(pictures: Collection) -> None:
+    told: list[tuple[int, int]] = []
+    lexicon = pictures.lexicon(words, "1", progress=lambda *now: told.append(now))
+    lexicon.search("beach", 5)
+    assert told == [(4, 4)]
+    lexicon.search("barn", 5)
+    assert told == [(4, 4)]  # nothing is new
+    add(pictures, *(Item(f"zebra {n}") for n in range(2 * CHUNK)))
+    assert len(lexicon.search("zebra", 5)) == 5
+    lexicon.close()
+    assert [total for _, total in told[1:]] == [2 * CHUNK] * (len(told) - 1)
+    done = [done for done, _ in told[1:]]
+    assert done == sorted(done)
+    assert done[-1] == 2 * CHUNK
+    assert len(done) > 1
 
 
 @pytest.mark.parametrize("text", ['"', "a AND", "name:x", "x*", "NEAR(a b)", "(", "-"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,31 @@ def test_an_items_words_are_its_names_captions_and_tags() -> None:
                             meta={"picture": "/a/b.jpg"}))  # fmt: skip
     assert (caption.picture, caption.fields["text"]) == ("/a/b.jpg", "a boat")
     assert "name" not in caption.fields
+
+
+def test_reading_many_words_shows_a_bar_unless_it_is_to_be_quiet(
+    mmsearch: Mmsearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint(tmp_path / "photos" / "zebra.png", "red")
+    assert mmsearch("index", tmp_path / "photos", "--model", "color").code == 0
+    lexicon = tmp_path / "store" / "lex"
+    assert mmsearch("search", "zebra", "--hybrid").err == ""  # stderr is no terminal
+    monkeypatch.setattr("mmsearch.cli.hybrid.is_terminal", lambda: True)
+    shutil.rmtree(lexicon)
+    assert mmsearch("search", "zebra", "--hybrid").err == ""  # it takes less than a second
+    monkeypatch.setattr("mmsearch.cli.hybrid.DELAY_S", 0.0)
+    shutil.rmtree(lexicon)
+    done = mmsearch("search", "zebra", "--hybrid")
+    assert "reading words" in done.err
+    assert "zebra.png" in done.out
+    assert mmsearch("search", "zebra", "--hybrid").err == ""
+    shutil.rmtree(lexicon)
+    assert mmsearch("search", "zebra", "--hybrid", "--quiet").err == ""
+    shutil.rmtree(lexicon)
+    (tmp_path / "lines.txt").write_text("zebra")
+    assert mmsearch("batch", tmp_path / "lines.txt", "--hybrid", "-q").err == ""
+    shutil.rmtree(lexicon)
+    assert "reading words" in mmsearch("batch", tmp_path / "lines.txt", "--hybrid").err
 
 
 def test_search_by_words_from_the_command_line(mmsearch: Mmsearch, tmp_path: Path) -> None:
