@@ -47,9 +47,13 @@ class TwinHead(nn.Module):
 
     So a cosine of two twins' rows is the weighted mean of the cosines of their first and of their
     second heads: an ensemble that search sees as one vector. The first may be a twin itself.
+
+    Heads that tell the same things apart give vectors that need fewer dimensions than they have:
+    `basis` are those, (width of both, dim), if it was narrowed.
     """
 
     parts: Tensor
+    basis: Tensor | None
 
     def __init__(self, first: Head | TwinHead, second: Head, *, share: float, apart: bool) -> None:
         """Join two heads.
@@ -65,6 +69,11 @@ class TwinHead(nn.Module):
         self.dim: int = first.dim + second.dim
         parts = [torch.full((first.dim,), (1 - share) ** 0.5)]
         self.register_buffer("parts", torch.cat([*parts, torch.full((second.dim,), share**0.5)]))
+        self.register_buffer("basis", None)
+
+    def narrow(self, basis: Tensor) -> None:
+        """Give (n, basis's columns) from now on: what (n, width) rows have along each column."""
+        self.basis, self.dim = basis, basis.shape[1]
 
     @property
     def width(self) -> int:
@@ -76,7 +85,8 @@ class TwinHead(nn.Module):
         one = two = features
         if self.apart:
             one, two = features[:, : self.first.width], features[:, self.first.width :]
-        return torch.cat([self.first(one), self.second(two)], 1) * self.parts
+        rows = torch.cat([self.first(one), self.second(two)], 1) * self.parts
+        return rows if self.basis is None else F.normalize(rows @ self.basis, dim=-1)
 
 
 class Temperature(nn.Module):

@@ -1,10 +1,11 @@
-"""A second pair of heads for a starter, on stages that nothing but ImageNet has trained.
+"""Further heads for a starter, on stages that nothing but ImageNet has trained.
 
 `python -m mmsearch.train.second_starter base BUNDLE OUT PAIRS...` writes a checkpoint whose
 picture tower is ImageNet's and whose text tower is the bundle's, with new heads; `mmsearch train
 --base checkpoint:OUT --freeze both` trains them. `... join BUNDLE TRAINED OUT --share S` puts both
 side by side into one checkpoint: stages that were tuned on the training pictures know those too
 well, the others know them only as pictures, and the mean of both cosines is better than either.
+`... narrow BUNDLE OUT PAIRS... --dim N` brings the vectors of what was joined back to N dimensions.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from mmsearch.encoders.checkpoint import read_checkpoint
 from mmsearch.errors import ModelUnavailable
@@ -90,6 +92,51 @@ def join(first: StarterModel, second: StarterModel, *, share: float) -> StarterM
     return StarterModel(first.image, first.text, (images, texts))
 
 
+def narrow(model: StarterModel, rows: Tensor, *, dim: int) -> float:
+    """Let a starter of several give `dim` dimensions: the first principal ones, not centred.
+
+    Heads that were trained for the same pairs say much of it twice.
+
+    Args:
+        model: with twin heads, not narrowed; it is changed.
+        rows: (n, width) vectors of pictures and texts, as many of these as of those.
+        dim: how many to keep.
+
+    Returns:
+        The share of the vectors' squared length that is kept.
+
+    Raises:
+        ModelUnavailable: there is one head a tower, or there are fewer dimensions than `dim`.
+    """
+    heads = model.image_head, model.text_head
+    if not all(isinstance(head, TwinHead) and head.basis is None for head in heads):
+        raise ModelUnavailable("only what was joined, and not narrowed since, can be narrowed")
+    if not 0 < dim <= rows.shape[1]:
+        raise ModelUnavailable(f"vectors of {rows.shape[1]} cannot be narrowed to {dim}")
+    values, columns = torch.linalg.eigh((rows.T @ rows).double())
+    basis = columns[:, -dim:].flip(1).float().contiguous()
+    for head in heads:
+        assert isinstance(head, TwinHead)
+        head.narrow(basis)
+    return float(values[-dim:].sum() / values.sum())
+
+
+def _vectors(bundle: Path, sources: list[str], seed: int) -> tuple[StarterModel, Tensor]:
+    """Return a starter, and its vectors of pictures and of as many captions."""
+    dual, _ = load_starter(bundle)
+    model = dual.module
+    assert isinstance(model, StarterModel)
+    rows = []
+    with torch.no_grad():
+        for source in sources:
+            some = read_pairs(source, split="train").limited(PICTURES, seed=seed)
+            rows += [model.images(pixels) for _, pixels in pictures(some, dual, size=32, workers=2)]
+            texts = [row.captions[0] for row in some.rows]
+            parts = range(0, len(texts), TEXTS_AT_ONCE)
+            rows += [model.texts(dual.tokenize(texts[i : i + TEXTS_AT_ONCE])) for i in parts]
+    return model, torch.cat(rows)
+
+
 def _same(what: str, one: torch.nn.Module, other: torch.nn.Module) -> None:
     theirs = other.state_dict()
     for name, value in one.state_dict().items():
@@ -104,14 +151,17 @@ def main(argv: list[str] | None = None) -> None:
     doing = parser.add_subparsers(dest="doing", required=True)
     base = doing.add_parser("base", help="new heads on ImageNet's stages")
     both = doing.add_parser("join", help="a starter and trained second heads as one")
-    for one in (base, both):
-        one.add_argument("bundle", type=Path, help="the first starter")
-    base.add_argument("out", type=Path)
-    base.add_argument("pairs", nargs="+", help="pictures with captions, as for mmsearch train")
+    fewer = doing.add_parser("narrow", help="fewer dimensions for what was joined")
+    for one in (base, both, fewer):
+        one.add_argument("bundle", type=Path, help="the first starter, or what was joined")
+    for one in (base, fewer):
+        one.add_argument("out", type=Path)
+        one.add_argument("pairs", nargs="+", help="pictures with captions, as for mmsearch train")
+        one.add_argument("--seed", type=int, default=0)
+    fewer.add_argument("--dim", type=int, default=384)
     base.add_argument("--lite", type=int, choices=(1, 2), default=2, help="EfficientNet-Lite")
     base.add_argument("--hidden", type=int, default=1024)
     base.add_argument("--dim", type=int, default=384)
-    base.add_argument("--seed", type=int, default=0)
     both.add_argument("trained", type=Path, help="what mmsearch train made of the base")
     both.add_argument("out", type=Path)
     both.add_argument("--share", type=float, required=True, help="of the second, from 0 to 1")
@@ -119,6 +169,10 @@ def main(argv: list[str] | None = None) -> None:
     if args.doing == "base":
         sizes = {"lite": args.lite, "hidden": args.hidden, "dim": args.dim}
         model = new_heads(args.bundle, args.pairs, **sizes, seed=args.seed)
+    elif args.doing == "narrow":
+        model, rows = _vectors(args.bundle, args.pairs, args.seed)
+        kept = narrow(model, rows, dim=args.dim)
+        print(f"{args.dim} of {rows.shape[1]} dimensions keep {100 * kept:.2f} %")
     else:
         read_checkpoint(args.trained)  # says what is wrong with it
         first, second = (load_starter(f)[0].module for f in (args.bundle, args.trained / "model"))

@@ -197,12 +197,15 @@ def _twin(own: dict[str, Tensor], *, apart: bool) -> TwinHead:
         for half in ("first.", "second.")
     )
     # The square of a row's second half is its share in a cosine.
-    return TwinHead(
+    twin = TwinHead(
         _twin(first, apart=apart) if "parts" in first else _single(first),
         _single(second),
         share=float(own["parts"][-1]) ** 2,
         apart=apart,
     )
+    if "basis" in own:
+        twin.narrow(own["basis"])
+    return twin
 
 
 def _single(own: dict[str, Tensor]) -> Head:

@@ -14,7 +14,7 @@ from mmsearch.train.export_towers import write_starter  # noqa: E402
 from mmsearch.train.frozen_texts import FrozenTexts  # noqa: E402
 from mmsearch.train.heads import Head, TwinHead  # noqa: E402
 from mmsearch.train.release_starter import release  # noqa: E402
-from mmsearch.train.second_starter import join  # noqa: E402
+from mmsearch.train.second_starter import join, narrow  # noqa: E402
 from mmsearch.train.starter_image import (  # noqa: E402
     LEVELS,
     PLAIN,
@@ -82,6 +82,30 @@ def test_a_joined_starter_written_as_it_ships_and_read_again_is_nearly_the_same(
     assert same.min() > 0.9999  # float16
     tokens = dual.tokenize(TEXTS)
     assert (dual.texts(tokens) * model.texts(tokens)).sum(1).min() > 0.9999
+
+
+@torch.no_grad()
+def test_a_narrowed_starter_keeps_its_cosines(tmp_path, pixels):
+    model = triple()
+    tokens = load_starter(STARTER)[0].tokenize(TEXTS)
+    before = torch.cat([model.images(pixels), model.texts(tokens)])
+    # As many dimensions as there are rows hold all of them.
+    assert narrow(model, before, dim=len(before)) == pytest.approx(1)
+    after = torch.cat([model.images(pixels), model.texts(tokens)])
+    assert after.shape == (len(before), len(before))
+    assert torch.allclose(after @ after.T, before @ before.T, atol=1e-4)
+    write_starter(model, STARTER, tmp_path)
+    dual, bundle = load_starter(tmp_path)
+    assert bundle.dim == len(before)
+    assert torch.allclose(dual.images(pixels), after[: len(pixels)], atol=1e-4)
+    assert torch.allclose(dual.texts(tokens), after[len(pixels) :], atol=1e-4)
+
+
+def test_only_what_was_joined_is_narrowed():
+    with pytest.raises(ModelUnavailable, match="only what was joined"):
+        narrow(single(LEVELS), torch.eye(6), dim=3)
+    with pytest.raises(ModelUnavailable, match="vectors of 6 cannot be narrowed to 7"):
+        narrow(twin(), torch.eye(6), dim=7)
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 2, 3])
