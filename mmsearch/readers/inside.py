@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mmsearch.errors import BadPicture, BadSource
 from mmsearch.isolation import times_in
 from mmsearch.readers.samples import real_path, reason_of
 from mmsearch.sources import frame_uri
+from mmsearch.stamps import told_stamp
 from mmsearch.types import Item, MetaValue, Sample, Skipped
 from mmsearch.uris import is_text, key_of, printable, stamp_of, uri_of
 
@@ -47,13 +49,25 @@ def read_frames(path: str, sort: str) -> Iterator[Sample | Skipped]:
         )  # fmt: skip
 
 
-def raw_sample(path: str, stat: os.stat_result) -> Sample:
-    """Return the sample of a camera raw file: the picture that the camera has put into it."""
+def raw_sample(
+    path: str, stat: os.stat_result, *, captions: Sequence[str] = (),
+    extra: Mapping[str, MetaValue] | None = None,
+) -> Sample:  # fmt: skip
+    """Return the sample of a camera raw file: the picture that the camera has put into it.
+
+    Args:
+        path: absolute.
+        stat: of that file.
+        captions: texts that a list has for it.
+        extra: more meta from there.
+    """
     folder, name = os.path.split(path)
-    return part(
-        key_of(path), frame_uri("raw", path, 0.0), stamp_of(stat), name=name, folder=folder,
-        size=stat.st_size, extra={"format": "RAW"},
+    stamp = stamp_of(stat) + told_stamp(captions, extra or {})
+    found = part(
+        key_of(path), frame_uri("raw", path, 0.0), stamp, name=name, folder=folder,
+        size=stat.st_size, extra={**(extra or {}), "format": "RAW"},
     )  # fmt: skip
+    return replace(found, captions=tuple(captions))
 
 
 def part(

@@ -153,6 +153,10 @@ class Places:
                 return Skipped(printable(name), "", f"{where}: {error}")
         path, stat, reason = self._find(name)
         if stat is not None:
+            if suffix_of(path) in RAW and is_installed("raw"):
+                from mmsearch.readers.inside import raw_sample
+
+                return raw_sample(path, stat, captions=captions, extra=extra)
             reason = refusal(path) or ""
             if not reason:
                 sidecar = sidecar_of(path)

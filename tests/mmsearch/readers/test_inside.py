@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from index_store import Collection
+from index_store import Collection, Compare
 from mmsearch import Encoder, ingest, isolation, read, roots
 from mmsearch.errors import BadPicture, MissingExtra
 from mmsearch.images import open_picture
@@ -340,6 +340,27 @@ def test_the_picture_in_a_raw_file_is_read_upright(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(file.getvalue())  # an export beside it
     assert [Path(s.item.key).name for s in samples(tmp_path)] == ["a.jpg", "b.cr2"]
     assert samples(tmp_path / "a.dng")[0].item.key == f"{tmp_path}/a.dng"
+
+
+def test_a_table_may_name_a_raw_file(
+    tmp_path: Path, encoder: Encoder, collection: Collection
+) -> None:
+    pytest.importorskip("rawpy")
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), RED).save(file, "JPEG")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.dng").write_bytes(dng(file.getvalue()))
+    table = tmp_path / "pairs.csv"
+    table.write_text("image,caption,stars\nphotos/a.dng,a red thing,3\n")
+    report = run(table, encoder, collection)
+    assert (report.added, report.captions, report.skipped) == (1, 1, [])
+    key = f"{tmp_path}/photos/a.dng"
+    (item,) = collection.get([key])
+    assert (item.meta["stars"], item.meta["format"]) == (3, "RAW")
+    assert collection.keys(Compare("kind", "=", "text")) == [f"{key}#caption-0"]
+    # The folder knows it as the same picture, and nothing of the table.
+    report = run(tmp_path / "photos", encoder, collection)
+    assert (report.added, report.unchanged, collection.count("text")) == (0, 1, 1)
 
 
 # -- in a collection -------------------------------------------------------------------------------
