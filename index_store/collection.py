@@ -17,26 +17,13 @@ from index_store.errors import BadVectors, CollectionNotFound, SpaceMismatch
 from index_store.masks import Masks
 from index_store.scan import Scan
 from index_store.shelf import Shelf, load_shelf
-from index_store.types import (
-    KINDS,
-    AddReport,
-    Failure,
-    IndexStats,
-    Item,
-    Kind,
-    Match,
-    OptimizeReport,
-    Space,
-    Stamp,
-    Stats,
-    Target,
-    Vectors,
-)
+from index_store.types import KINDS, AddReport, Failure, Item, Kind, Match, Space, Stamp, Vectors
 from index_store.upkeep import Upkeep
-from index_store.where import Where, to_sql
 
 if TYPE_CHECKING:
     from index_store.optimizing import Bench
+    from index_store.reports import OptimizeReport, Stats, Target
+    from index_store.where import Where
     from index_store.writer import Writer
 
 
@@ -108,6 +95,7 @@ class Collection(Upkeep):
         from index_store.optimizing import optimize
         from index_store.publish import pays, stays_exact
         from index_store.recipe import EXACT_ROWS
+        from index_store.reports import Target
 
         with self._readers.snapshot() as connection:
             shelf = self._shelf(connection, kind)
@@ -150,6 +138,7 @@ class Collection(Upkeep):
         if not dry_run:
             self._write()
         from index_store.optimizing import optimize
+        from index_store.reports import Target
 
         vectors = None if queries is None else self._shaped(queries)
         return optimize(
@@ -181,7 +170,7 @@ class Collection(Upkeep):
 
     def keys(self, where: Where | None = None) -> list[str]:
         """Return the keys of all items that pass, sorted."""
-        condition, values = to_sql(where) if where is not None else ("1", [])
+        condition, values = _condition(where)
         with self._readers.snapshot() as connection:
             sql = f"SELECT key FROM item WHERE collection_id = ? AND {condition} ORDER BY key"
             return [key for (key,) in connection.execute(sql, [self._id, *values])]
@@ -213,7 +202,7 @@ class Collection(Upkeep):
 
     def count(self, kind: Kind | None = None, where: Where | None = None) -> int:
         """Return the number of items of that kind that pass."""
-        condition, values = to_sql(where) if where is not None else ("1", [])
+        condition, values = _condition(where)
         if kind:
             condition, values = f"kind = ? AND {condition}", [kind, *values]
         with self._readers.snapshot() as connection:
@@ -234,6 +223,8 @@ class Collection(Upkeep):
     @on_the_newest
     def stats(self) -> Stats:
         """Return what the collection holds."""
+        from index_store.reports import IndexStats, Stats
+
         with self._readers.snapshot() as connection:
             counts = dict(
                 connection.execute(
@@ -348,3 +339,12 @@ class Collection(Upkeep):
         with self._readers.snapshot() as connection:
             shelves = {k: self._shelf(connection, k) for k in KINDS}
         return Bench(self._path, self._id, kind, shelves, self._readers, self._writer)
+
+
+def _condition(where: Where | None) -> tuple[str, list[object]]:
+    """Return a filter as SQL with its values; of none, what always holds."""
+    if where is None:
+        return "1", []
+    from index_store.where import to_sql
+
+    return to_sql(where)

@@ -18,9 +18,10 @@ from index_store import rows, schema, segment
 from index_store.db import driver
 from index_store.errors import StoreCorrupt, StoreFull
 from index_store.publish import retire
+from index_store.reports import CompactReport
 from index_store.segment import Halves, Segment
 from index_store.shelf import INDEXES, VECTORS, read_segments
-from index_store.types import CompactReport, Kind
+from index_store.types import Kind
 from index_store.writer import Writer
 
 BLOCK = 4_096  # rows copied between two syncs

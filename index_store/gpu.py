@@ -7,7 +7,6 @@ Several distributions bring the module `faiss`, of which `faiss-gpu-cuvs` knows 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,8 @@ _CHUNK = 65_536
 
 def installed() -> list[str]:
     """Return the distributions that are installed and bring a module `faiss`."""
+    from importlib import metadata
+
     names = {
         d.metadata["Name"] for name in DISTRIBUTIONS for d in metadata.distributions(name=name)
     }

@@ -9,12 +9,15 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from index_store.scan import Mask
 from index_store.types import Kind
-from index_store.where import Where, to_sql
+
+if TYPE_CHECKING:
+    from index_store.where import Where
 
 KEPT = 16
 
@@ -38,6 +41,8 @@ class Masks:
         Raises:
             BadFilter: `where` cannot be understood.
         """
+        from index_store.where import to_sql
+
         condition, values = to_sql(where)
         # Not the filter itself: to Python 1, 1.0 and True are equal, to SQLite 1 and '1' are not.
         key = seq, kind, f"{condition} {values!r}"

@@ -31,9 +31,10 @@ from index_store.recipe import (
     ladder,
     recipe_for,
 )
+from index_store.reports import OptimizeReport, Target, Trial
 from index_store.scan import Mask, Positions, decode, scan
 from index_store.shelf import IndexFile, Shelf
-from index_store.types import Kind, OptimizeReport, Target, Trial, Vectors
+from index_store.types import Kind, Vectors
 
 if TYPE_CHECKING:
     from index_store.writer import Writer

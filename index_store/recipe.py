@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Literal, get_args
 
-from index_store.types import Target
+from index_store.reports import Target
 
 IndexKind = Literal[
     "exact", "pq4fs", "rabitq", "ivf-pq4fs", "ivf-rabitq", "ivf-pq8", "ivf-sq8", "ivf-flat",

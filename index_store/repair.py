@@ -23,9 +23,10 @@ from index_store.db import driver, read_connection
 from index_store.disk import make_folder, sync_data, sync_folder
 from index_store.errors import StoreCorrupt
 from index_store.publish import retire
+from index_store.reports import Lost, Problem, RepairReport
 from index_store.shelf import read_segments
 from index_store.store import Store, open_engine, refuse_newer_and_snapshots, take_lock
-from index_store.types import KINDS, Item, Kind, Lost, Problem, RepairReport
+from index_store.types import KINDS, Item, Kind
 from index_store.writer import Writer
 
 QUARANTINE = "quarantine"

@@ -6,16 +6,19 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from index_store import ann
 from index_store.errors import StoreCorrupt
-from index_store.recipe import Recipe, parse
 from index_store.scan import Mask, Part, Positions, Scores, decode, merge, rescore, scan, top
 from index_store.segment import Halves, Segment
 from index_store.segment import crc as segment_crc
 from index_store.types import Kind, Vectors
+
+if TYPE_CHECKING:
+    from index_store.ann import AnnIndex
+    from index_store.recipe import Recipe
 
 VECTORS = "vec"
 INDEXES = "idx"
@@ -40,6 +43,8 @@ class IndexFile:
     @property
     def recipe(self) -> Recipe | None:
         """How to ask it; None if this version cannot."""
+        from index_store.recipe import parse
+
         return parse(self.type)
 
 
@@ -51,7 +56,7 @@ class Shelf:
     segments: tuple[Segment, ...]
     parts: tuple[Part, ...]
     index_file: IndexFile | None
-    index: ann.AnnIndex | None
+    index: AnnIndex | None
 
     @property
     def end(self) -> int:
@@ -106,7 +111,7 @@ class Shelf:
         return answers
 
     def _scored(
-        self, file: IndexFile, index: ann.AnnIndex, queries: Vectors, want: int, candidates: int,
+        self, file: IndexFile, index: AnnIndex, queries: Vectors, want: int, candidates: int,
         probes: int, within: Mask | None,
     ) -> list[tuple[Positions, Scores]]:  # fmt: skip
         """Return positions and exact scores of the `want` best, or more, of the index's
@@ -218,10 +223,12 @@ def load_shelf(
     return Shelf(seq, segments, parts, file, index)
 
 
-def _load_index(file: IndexFile | None) -> ann.AnnIndex | None:
+def _load_index(file: IndexFile | None) -> AnnIndex | None:
     """Return the index; None, and so exact search, if its file is gone or damaged."""
     if file is None or file.recipe is None:
         return None
+    from index_store import ann
+
     try:
         return ann.load(file.path, file.size, file.blake2b)
     except (OSError, StoreCorrupt):

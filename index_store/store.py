@@ -26,14 +26,15 @@ from index_store.errors import (
     StoreNotFound,
     StoreReadOnly,
 )
-from index_store.lexical import LEXICAL
 from index_store.rows import read_collection
 from index_store.shelf import INDEXES, VECTORS, read_segments
-from index_store.types import KINDS, Problem, Space
+from index_store.types import KINDS, Space
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
     from sqlalchemy import Engine
+
+    from index_store.reports import Problem
 
 LOCK = "lock"
 SNAPSHOT = "snapshot"  # the key, in kv, of when a snapshot was taken
@@ -203,6 +204,7 @@ class Store:
                         named.add(segment.path)
             files = connection.execute("SELECT file FROM idx")
             named.update(self.path / INDEXES / file for (file,) in files)
+        from index_store.lexical import LEXICAL
         from index_store.publish import retire
 
         for folder in (VECTORS, INDEXES):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from index_store.errors import KeyTaken, StoreReadOnly
 from index_store.shelf import INDEXES
-from index_store.types import CompactReport, Failure, Item, Kind, Space
+from index_store.types import Failure, Item, Kind, Space
 
 if TYPE_CHECKING:
     from index_store.db import ReadPool
     from index_store.lexical import Lexicon, Progress, Words
+    from index_store.reports import CompactReport
     from index_store.writer import Writer
 
 

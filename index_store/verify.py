@@ -11,9 +11,10 @@ from index_store import ann, digest, rows
 from index_store.db import DAMAGE, META, read_connection
 from index_store.errors import StoreCorrupt, StoreError
 from index_store.lexical import LEXICAL, problem
+from index_store.reports import Problem
 from index_store.segment import Segment
 from index_store.shelf import read_index_file, read_segments
-from index_store.types import KINDS, Kind, Problem
+from index_store.types import KINDS, Kind
 
 FILES = {".vec", ".faiss"}  # that rows name
 TRIES = 5  # looks, where a writer keeps taking files away

@@ -7,7 +7,6 @@ group alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class MmsearchError(Exception):
@@ -18,6 +17,8 @@ class UnknownName(MmsearchError):
     """A name that no plug-in of that sort has."""
 
     def __init__(self, sort: str, name: str, known: Iterable[str]) -> None:
+        from difflib import get_close_matches
+
         known = sorted(known)
         guess = get_close_matches(name, known, n=1)
         hint = f"; did you mean {guess[0]!r}?" if guess else ""

@@ -21,10 +21,10 @@ from index_store.where import AllOf
 from mmsearch.cores import usable_cores
 from mmsearch.errors import BadPicture
 from mmsearch.pipeline import batched, map_ahead
-from mmsearch.sources import is_part, place_of, source_at, source_hash
+from mmsearch.sources import place_of, source_at, source_hash
 from mmsearch.stamps import has_lost_captions, is_same
 from mmsearch.types import Array, Encoder, Sample, Skipped
-from mmsearch.uris import is_text, path_of, printable, uri_of
+from mmsearch.uris import is_part, is_text, path_of, printable, uri_of
 
 BATCH = 16  # pictures; more costs memory and gains nothing on a CPU
 LOOKUP = 512  # samples whose stamps are asked for at once

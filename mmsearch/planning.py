@@ -12,10 +12,9 @@ from index_store import Collection, Compare, Prefix, Store
 from index_store.where import AllOf
 from mmsearch.ingestion import BRAKE_COUNT, BRAKE_PART, LOOKUP, ingest
 from mmsearch.pipeline import batched
-from mmsearch.sources import is_part
 from mmsearch.stamps import is_same
 from mmsearch.types import Encoder, Sample, Skipped
-from mmsearch.uris import path_of, uri_of
+from mmsearch.uris import is_part, path_of, uri_of
 
 MEASURED = 24  # pictures that are embedded to learn the speed
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from index_store import AllOf, Collection, In, Match, Not, Where
-from index_store.types import Kind, Vectors
-from mmsearch.composing import BACKGROUND, Blend, blend
+from index_store.types import Kind, Match, Vectors
 from mmsearch.errors import BadPicture, BadQuery
 from mmsearch.types import Encoder, Hit, Part, Query
 from mmsearch.uris import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from index_store import Collection, Where
+    from mmsearch.composing import Blend
 
 
 class Engine:
@@ -118,6 +119,8 @@ class Engine:
         parts = query.asked
         if len(parts) == 1 and parts[0].weight > 0:
             return None
+        from mmsearch.composing import BACKGROUND, blend
+
         sample = self.collection.sample(query.kind, BACKGROUND)
         blended = blend(rows, [p.weight for p in parts], names_of(parts), sample)
         if blended is None:
@@ -166,6 +169,8 @@ def _scope(query: Query) -> tuple[int, Kind, Where | None]:
     """Return what queries must share to be searched in one pass over the vectors."""
     where = query.where
     if keys := tuple(p.key for p in query.asked if p.key is not None):
+        from index_store import AllOf, In, Not
+
         others = Not(In("key", keys))
         where = others if where is None else AllOf(where, others)
     return query.k, query.kind, where

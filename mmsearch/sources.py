@@ -35,14 +35,13 @@ from mmsearch.archives import read_member
 from mmsearch.cells import read_cell
 from mmsearch.errors import BadPicture
 from mmsearch.types import Sample
-from mmsearch.uris import content_hash, path_of, uri_of
+from mmsearch.uris import content_hash, is_part, path_of, uri_of
 
 MEMBER_BYTES = 256 << 20  # a picture in another file is held in memory, one a thread
 FILMS = frozenset(
     {"mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "mts", "m2ts", "3gp", "ogv", "wmv",
      "flv"}
 )  # fmt: skip
-_PARTS = ("member=", "cell=", "entry=", "page=", "t=", "preview")
 _HEADER_BYTES = 1 << 20  # of a tar member: names and extended headers; real ones have 512
 
 
@@ -78,12 +77,6 @@ def frame_uri(sort: str, path: str, at: float) -> str:
     """Return the URI of a page of a "pdf", a frame of a "video" or "animation", or of a "raw"."""
     marks = {"pdf": f"page={at:g}", "raw": "preview"}
     return f"{uri_of(path)}#{marks.get(sort, f't={at:.3f}'.rstrip('0').rstrip('.'))}"
-
-
-def is_part(uri: str) -> bool:
-    """Return whether a URI names a picture inside another file."""
-    # A path, where a URI is meant, may have such a "#" in its name.
-    return uri.startswith("file:") and uri.partition("#")[2].startswith(_PARTS)
 
 
 def is_film(path: str) -> bool:

@@ -19,6 +19,14 @@ _NAME_BYTES = 255  # of UTF-8 (Linux), or of UTF-16 units, which are no more (Wi
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³])(\.|$)", re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_PARTS = (
+    "member=",
+    "cell=",
+    "entry=",
+    "page=",
+    "t=",
+    "preview",
+)  # what names it, see sources
 
 # Escaped although they are no control characters: line separators, direction overrides and
 # isolates (they show "gpj.exe" as "exe.jpg"), and the zero-width characters that shape nothing.
@@ -72,6 +80,12 @@ def uri_of(path: str | PurePath) -> str:
     if not posix.startswith("/"):  # C:/...
         return f"file:///{posix[:2]}" + quote_from_bytes(os.fsencode(posix[2:]))
     return "file://" + quote_from_bytes(os.fsencode(posix))
+
+
+def is_part(uri: str) -> bool:
+    """Return whether a URI names a picture inside another file (`mmsearch.sources`)."""
+    # A path, where a URI is meant, may have such a "#" in its name.
+    return uri.startswith("file:") and uri.partition("#")[2].startswith(_PARTS)
 
 
 def path_of(uri: str, *, windows: bool = _WINDOWS) -> str:

@@ -61,7 +61,7 @@ def batch_command(
     Answers are written as the lines come. Exits with 1 if a query has no hit.
     """
     condition = build_condition(**conditions)
-    with opened_engine(store, collection, model, threads, picture=True) as engine:
+    with opened_engine(store, collection, model, threads, towers="both") as engine:
         from mmsearch.cli.output import write_batch
         from mmsearch.ordering import in_order
         from mmsearch.types import Part

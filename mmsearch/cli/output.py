@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -13,9 +12,8 @@ from typing import Any
 import click
 
 from mmsearch.cli.presence import marked, presence
-from mmsearch.sources import is_part
 from mmsearch.types import Hit, Item, Part, Query
-from mmsearch.uris import path_of, printable
+from mmsearch.uris import is_part, path_of, printable
 
 FORMATS = ("table", "json", "jsonl", "csv", "tsv", "paths")
 COLUMNS = ("rank", "score", "key", "kind", "path", "text")
@@ -132,6 +130,8 @@ def write_rows(rows: Sequence[dict[str, Any]], format_: str, *, name: str) -> No
 
 
 def _table(rows: Sequence[Sequence[Any]], format_: str) -> str:
+    import csv
+
     out = io.StringIO()
     writer = csv.writer(out, delimiter="," if format_ == "csv" else "\t", lineterminator="\n")
     # A lone surrogate cannot be written as UTF-8; JSON and `paths` have the exact name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from index_store import Where
     from index_store.types import Kind
+    from mmsearch.encoders import Towers
     from mmsearch.ordering import Order
     from mmsearch.search import Engine
     from mmsearch.types import Encoder, MinScore, Part
@@ -122,8 +123,7 @@ def search_command(
     delivery.check(kind)
     condition = both(build_condition(**conditions), within_filter(within, store, collection))
     parts, when = _asked_parts(query, chosen, kind, as_text=as_text, parse=parse)
-    picture = any(p.image is not None for p in parts)
-    with opened_engine(store, collection, model, threads, picture=picture) as engine:
+    with opened_engine(store, collection, model, threads, towers=_towers(parts)) as engine:
         from mmsearch.cli.last import remember
         from mmsearch.ordering import in_order
 
@@ -164,11 +164,18 @@ def _asked_parts(
     return [*parts, *option_parts(chosen, weights=parse)], when
 
 
+def _towers(parts: Sequence[Part]) -> Towers:
+    """Return which half of a model answers these parts; of a picture's, what else is wanted."""
+    if any(p.image is not None for p in parts):
+        return "both"
+    return "text" if any(p.text is not None for p in parts) else "image"
+
+
 @contextmanager
 def opened_engine(
-    path: Path, name: str, model: str | None, threads: int | None, *, picture: bool
+    path: Path, name: str, model: str | None, threads: int | None, *, towers: Towers
 ) -> Iterator[Engine]:
-    """Open the collection for reading, with its encoder; `picture`: of both kinds."""
+    """Open the collection for reading, with its encoder, of which these towers will be asked."""
     from index_store import Store
     from mmsearch.encoders import load_encoder, resolve_model
     from mmsearch.search import Engine
@@ -178,7 +185,7 @@ def opened_engine(
         spec = model or collection.model
 
         def load() -> Encoder:
-            return load_encoder(spec, threads=threads, towers="both" if picture else "text")
+            return load_encoder(spec, threads=threads, towers=towers)
 
         if not wants_daemon():
             yield Engine(collection, load())

@@ -104,8 +104,7 @@ def _write_beside(pictures: Sequence[Tagged]) -> bool:
     """Write the XMP files; return whether all could be written."""
     from mmsearch.cli.output import item_path
     from mmsearch.organise.sidecar import write_keywords
-    from mmsearch.sources import is_part
-    from mmsearch.uris import printable
+    from mmsearch.uris import is_part, printable
 
     written = 0
     failed: list[str] = []

@@ -13,7 +13,7 @@ from mmsearch.cli import Exit
 from mmsearch.cli.options import is_terminal, note, store_option, store_options, threads_option
 
 if TYPE_CHECKING:
-    from index_store.types import Lost
+    from index_store.reports import Lost
 
 QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress, only warnings.")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")

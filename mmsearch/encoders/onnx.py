@@ -6,7 +6,6 @@ Each tower is loaded when it is first used: a text query loads neither the image
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -16,15 +15,16 @@ import numpy as np
 from index_store.types import Space, Vectors
 from mmsearch.cores import usable_cores
 from mmsearch.encoders import STARTER, hub
+from mmsearch.encoders.ahead import Ahead
 from mmsearch.encoders.bundle import Bundle, read_bundle, read_json, weights_hash
 from mmsearch.encoders.rows import unit_rows
 from mmsearch.encoders.sessions import OrtTower
+from mmsearch.encoders.tokens import Tokens
 from mmsearch.errors import ModelUnavailable
 from mmsearch.types import Array
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from tokenizers import Tokenizer
 
     from mmsearch.encoders import Towers
 
@@ -38,9 +38,7 @@ class _Textual:
         ModelUnavailable: the graph's inputs are not a text tower's, or the tokenizer is broken.
     """
 
-    def __init__(self, tower: OrtTower, bundle: Bundle, tokenizer: Tokenizer) -> None:
-        from mmsearch.encoders.tokens import Tokens
-
+    def __init__(self, tower: OrtTower, bundle: Bundle, tokens: Tokens) -> None:
         others = [n for n in tower.inputs if n not in ("attention_mask", "token_type_ids")]
         if len(others) != 1 or len(tower.inputs[others[0]].shape) != 2:
             raise ModelUnavailable(
@@ -51,8 +49,9 @@ class _Textual:
         self._ids = others[0]  # "input_ids", or Immich's "text"
         fixed = tower.inputs[self._ids].shape[1]
         self.whole = isinstance(fixed, int) or _pads_whole(tower, bundle)
-        length = fixed if isinstance(fixed, int) else bundle.context_length
-        self._tokens = Tokens(bundle, length, tokenizer)
+        if isinstance(fixed, int):
+            tokens.set_length(fixed)
+        self._tokens = tokens
 
     def __call__(self, texts: Sequence[str]) -> Array:
         """Return (n, dim) raw rows."""
@@ -72,7 +71,8 @@ class OnnxEncoder:
         bundle: what the folder holds.
         threads: for each tower; None: the cores that this process may use.
         device: "cpu", "cuda", "cuda:N"; None: CUDA where this ONNX Runtime has it.
-        towers: "text" loads the text tower for few calls rather than for many.
+        towers: "text" loads the text tower for few calls rather than for many, and begins with
+            it at once.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class OnnxEncoder:
         self._preprocess: Callable[[Image], Array] | None = None
         self._visual: OrtTower | None = None
         self._textual: _Textual | None = None
+        self._ahead = Ahead(self._open_textual) if self._brief else None
 
     def prepare(self, image: Image) -> Array:
         """Return (3, size, size) float32, by the bundle's preprocess_cfg.json. Thread-safe.
@@ -124,7 +125,7 @@ class OnnxEncoder:
         Raises:
             ModelUnavailable: the text tower or the tokenizer is broken, or not of this config.
         """
-        textual = self._textual or self._load_textual()
+        textual = self._textual or self._load_textual(texts)
         rows = [self._no_rows()]
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             raw = textual(texts[start : start + TEXTS_AT_ONCE])
@@ -137,7 +138,7 @@ class OnnxEncoder:
         Raises:
             ModelUnavailable: the text tower or the tokenizer is broken.
         """
-        return not (self._textual or self._load_textual()).whole
+        return not (self._textual or self._load_textual([])).whole
 
     def _no_rows(self) -> Vectors:
         return np.empty((0, self.space.dim), dtype=np.float32)
@@ -163,18 +164,19 @@ class OnnxEncoder:
                 self._visual = tower
             return self._visual
 
-    def _load_textual(self) -> _Textual:
+    def _load_textual(self, texts: Sequence[str]) -> _Textual:
+        """Return the text tower, with a tokenizer that is loaded for these texts first."""
         with self._lock:
             if self._textual is None:
-                from mmsearch.encoders.tokens import load_tokenizer
-
-                # Side by side: for a query each is a tenth of a second, and the tower's load
-                # keeps the interpreter free.
-                with ThreadPoolExecutor(1) as pool:
-                    tokenizer = pool.submit(load_tokenizer, self.bundle)
-                    tower = self._open(self.bundle.textual, brief=self._brief)
-                self._textual = _Textual(tower, self.bundle, tokenizer.result())
+                # Side by side: the tower's load keeps the interpreter free.
+                ahead, self._ahead = self._ahead or Ahead(self._open_textual), None
+                first = texts if self._brief else None
+                tokens = Tokens(self.bundle, self.bundle.context_length, first)
+                self._textual = _Textual(ahead.result(), self.bundle, tokens)
             return self._textual
+
+    def _open_textual(self) -> OrtTower:
+        return self._open(self.bundle.textual, brief=self._brief)
 
     def _open(self, path: Path, *, brief: bool) -> OrtTower:
         return OrtTower(

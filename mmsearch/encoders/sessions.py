@@ -8,17 +8,19 @@ every node, which cost 14 % of the processor's time, and more of the clock's on 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
 
 from mmsearch.errors import ModelUnavailable
 from mmsearch.types import Array
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 RUNS = 4  # at once; each holds activations of its own
 
@@ -108,6 +110,8 @@ class OrtTower:
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor
+
         return ThreadPoolExecutor(self._runs, thread_name_prefix="encode")
 
     def _run(self, inputs: dict[str, Array]) -> Array:

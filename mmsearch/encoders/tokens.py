@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import string
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmsearch.encoders.bundle import Bundle, Clean, read_json
+from mmsearch.encoders.vocabulary import partial_tokenizer
 from mmsearch.errors import ModelUnavailable
 
 if TYPE_CHECKING:
@@ -29,37 +30,49 @@ class Tokens:
 
     Args:
         length: tokens a text may have; longer ones are cut, the closing special token kept.
-        tokenizer: from `load_tokenizer`, of nobody else; None: it is loaded now.
+        first: texts that are asked for first; the tokenizer is loaded for these alone, in a
+            third of the time, and in full when others come. None: in full at once.
 
     Raises:
         ModelUnavailable: tokenizer.json is broken.
     """
 
-    def __init__(self, bundle: Bundle, length: int, tokenizer: Tokenizer | None = None) -> None:
+    def __init__(self, bundle: Bundle, length: int, first: Sequence[str] | None = None) -> None:
         folder = bundle.folder / "textual"
+        self._bundle = bundle
         self._clean = bundle.clean
-        self._length = length
-        self._tokenizer = tokenizer or load_tokenizer(bundle)
-        own = self._tokenizer.padding or {}
-        # Padding and cutting are ours: what tokenizer.json has stored of them is whatever its
-        # last user happened to set.
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length=length)
         config = _optional_json(folder / "tokenizer_config.json")
-        self._pad = self._pad_id(folder, config, own)
+        special = _optional_json(folder / "special_tokens_map.json")
+        pads = [_content(named.get("pad_token")) for named in (config, special)]
+        separator = _content(config.get("sep_token"))
+        only = {self._cleaned(text) for text in first or ()}
+        part = load_part(bundle, only, [*pads, separator]) if only else None
+        self._only = only if part else None
+        self._tokenizer = part or load_tokenizer(bundle)
+        own = self._tokenizer.padding or {}
+        self._pad = self._pad_id(pads, own)
         # open_clip's order, by the tokenizer's own config: SigLIP pools the last position, so the
         # side matters there.
         self._left = config.get("padding_side", own.get("direction", "right")) == "left"
         self._zeroed: int | None = None
         if bundle.strip_sep:
-            self._zeroed = self._id(_content(config.get("sep_token")))
+            self._zeroed = self._id(separator)
+        self.set_length(length)
+
+    def set_length(self, length: int) -> None:
+        """Cut texts at so many tokens from now on."""
+        self._length = length
+        self._shorten(self._tokenizer)
 
     def __call__(self, texts: Sequence[str], *, whole: bool) -> tuple[Ids, Ids]:
         """Return ids and mask, both (n, length of the longest or, if `whole`, the full length).
 
         The mask is 1 on tokens, 0 on padding.
         """
-        rows = self._tokenizer.encode_batch([clean_text(t, self._clean) for t in texts])
+        texts = [self._cleaned(text) for text in texts]
+        if self._only is not None and not self._only.issuperset(texts):
+            self._load_whole()
+        rows = self._tokenizer.encode_batch(texts)
         counts = [len(row.ids) for row in rows]
         width = self._length if whole else max([1, *counts])
         ids = np.full((len(rows), width), self._pad, dtype=np.int64)
@@ -74,14 +87,29 @@ class Tokens:
 
     def id_of(self, token: str) -> int | None:
         """Return the id of a special token, if there is one of this text."""
+        if self._only is not None:
+            self._load_whole()
         return self._id(token)
 
-    def _pad_id(self, folder: Path, config: dict[str, Any], own: dict[str, Any]) -> int:
-        for named in (config, _optional_json(folder / "special_tokens_map.json")):
-            found = self._id(_content(named.get("pad_token")))
-            if found is not None:
-                return found
-        return int(own.get("pad_id", 0))  # OpenAI's CLIP pads with 0
+    def _cleaned(self, text: str) -> str:
+        return clean_text(text, self._clean)
+
+    def _load_whole(self) -> None:
+        whole = load_tokenizer(self._bundle)
+        self._shorten(whole)
+        # In this order: another thread may be at `__call__`.
+        self._tokenizer, self._only = whole, None
+
+    def _shorten(self, tokenizer: Tokenizer) -> None:
+        # Padding and cutting are ours: what tokenizer.json has stored of them is whatever its
+        # last user happened to set.
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_length=self._length)
+
+    def _pad_id(self, names: Sequence[str | None], own: dict[str, Any]) -> int:
+        found = (self._id(name) for name in names)
+        # OpenAI's CLIP pads with 0.
+        return next((n for n in found if n is not None), int(own.get("pad_id", 0)))
 
     def _id(self, token: str | None) -> int | None:
         found: int | None = None if token is None else self._tokenizer.token_to_id(token)
@@ -96,7 +124,11 @@ def clean_text(text: str, how: Clean) -> str:
     """
     if how == "none":
         return text
-    text = html.unescape(html.unescape(text)).strip()
+    if "&" in text:
+        import html
+
+        text = html.unescape(html.unescape(text))
+    text = text.strip()
     if not text.isascii():
         text = unicodedata.normalize("NFC", text.translate(_plain()))
     if how == "canonicalize":
@@ -121,6 +153,18 @@ def _plain() -> dict[int, str]:
     }
 
 
+def load_part(
+    bundle: Bundle, texts: Collection[str], also: Sequence[str | None]
+) -> Tokenizer | None:
+    """Return a tokenizer that knows what these cleaned texts need, and some special tokens.
+
+    None where only the whole one is sure to do the same, or where it is broken.
+    """
+    with suppress(Exception):  # `load_tokenizer` says what is wrong
+        return partial_tokenizer(_path(bundle).read_text(encoding="utf-8"), texts, also)
+    return None
+
+
 def load_tokenizer(bundle: Bundle) -> Tokenizer:
     """Return the tokenizer of the bundle's tokenizer.json, as it is there.
 
@@ -129,11 +173,16 @@ def load_tokenizer(bundle: Bundle) -> Tokenizer:
     """
     from tokenizers import Tokenizer
 
-    path = bundle.folder / "textual" / "tokenizer.json"
+    path = _path(bundle)
     try:
-        return Tokenizer.from_file(str(path))
+        # `from_file` takes half as long again.
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # tokenizers raises bare Exception for all that is wrong in a file
         raise ModelUnavailable(f"{path} is not a tokenizer: {error}") from error
+
+
+def _path(bundle: Bundle) -> Path:
+    return bundle.folder / "textual" / "tokenizer.json"
 
 
 def _optional_json(path: Path) -> dict[str, Any]:

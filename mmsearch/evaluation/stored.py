@@ -18,9 +18,8 @@ from mmsearch.evaluation.pairs import Pairs
 from mmsearch.evaluation.ranks import relevance
 from mmsearch.evaluation.result import Evaluation
 from mmsearch.metrics import RESAMPLES
-from mmsearch.sources import is_part
 from mmsearch.types import Encoder, Sample
-from mmsearch.uris import path_of, printable
+from mmsearch.uris import is_part, path_of, printable
 
 
 @dataclass(frozen=True, slots=True)

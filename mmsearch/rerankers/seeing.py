@@ -16,9 +16,9 @@ from mmsearch.errors import BadPicture, BadRegions
 from mmsearch.images import open_picture
 from mmsearch.pipeline import map_ahead
 from mmsearch.region_files import RegionFiles
-from mmsearch.sources import is_part, open_source
+from mmsearch.sources import open_source
 from mmsearch.types import Item, Query
-from mmsearch.uris import path_of
+from mmsearch.uris import is_part, path_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
