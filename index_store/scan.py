@@ -16,7 +16,8 @@ Scores = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 TILE = 1_024  # rows: 2 MiB as float32 at 512-d, so a tile stays in a core's own cache
-FEW = 4  # queries; more have eight times as many rows a tile, as each costs a merge for each tile
+BLOCK = 64  # tiles whose scores are merged at once: a merge costs as much as a tile
+FEW = 4  # queries; more have eight times as many rows a tile, and a merge for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +57,25 @@ def scan(
     """
     best = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
     # One room for all tiles. Memory that is new for each costs a fault for every page.
-    step = TILE if len(queries) <= FEW else 8 * TILE
+    step, block = (TILE, BLOCK * TILE) if len(queries) <= FEW else (8 * TILE, 8 * TILE)
     room = np.empty((step, queries.shape[1]), np.float32)
     for part in parts:
         rows = part.rows if part.floats is None else part.floats
         passing = None
         if allowed is not None:
             passing = np.flatnonzero(allowed[part.base : part.base + len(rows)])
-        for start in range(0, len(rows) if passing is None else len(passing), step):
-            if passing is None:
-                tile = rows[start : start + step]
-                positions = np.arange(start, start + len(tile)) + part.base
-            else:
-                chosen = passing[start : start + step]
-                tile, positions = rows[chosen], chosen + part.base
-            scores = queries @ decode(tile, room[: len(tile)]).T
+        n = len(rows) if passing is None else len(passing)
+        for first in range(0, n, block):
+            last = min(first + block, n)
+            scores = np.empty((len(queries), last - first), np.float32)
+            for start in range(first, last, step):
+                place = slice(start, min(start + step, last))
+                tile = rows[place] if passing is None else rows[passing[place]]
+                floats = decode(tile, room[: len(tile)])
+                out = scores[:, place.start - first : place.stop - first]
+                np.matmul(queries, floats.T, out=out)
+            chosen = np.arange(first, last) if passing is None else passing[first:last]
+            positions = chosen + part.base
             best = [merge(b, (positions, s), k) for b, s in zip(best, scores, strict=True)]
     return best
 

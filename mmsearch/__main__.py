@@ -1,6 +1,6 @@
 """`python -m mmsearch` is `mmsearch`."""
 
-from mmsearch.cli import main
+from mmsearch.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -6,6 +6,7 @@ imports click alone.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -137,8 +138,23 @@ def cli(ctx: click.Context, debug: bool) -> None:
         ctx.default_map = {called: _by_parameter(command, found)}
 
 
+def run() -> None:
+    """Run the command line as a process of its own; never returns."""
+    if sys.argv[1:2] != ["search"]:
+        main()
+    # One query and out: looking for garbage, and taking the interpreter and the model apart at
+    # the end, would cost a tenth of a cold one, and nothing of it is open by then.
+    gc.disable()
+    try:
+        main()
+    except SystemExit as left:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(left.code if isinstance(left.code, int) else 1)
+
+
 def main(args: list[str] | None = None) -> None:
-    """Run the command line; never returns."""
+    """Run the command line; never returns, but by SystemExit."""
     arguments = sys.argv[1:] if args is None else args
     try:
         code = cli.main(arguments, prog_name="mmsearch", standalone_mode=False)

@@ -65,7 +65,12 @@ def _words(whole: dict[str, Any], texts: Collection[str], added: dict[str, int])
     from tokenizers import Tokenizer
 
     empty: dict[str, Any] = {"type": "WordLevel", "vocab": {}, "unk_token": ""}
-    rest = {"added_tokens": [], "post_processor": None, "decoder": None, "model": empty}
+    rest: dict[str, Any] = {
+        "added_tokens": [],
+        "post_processor": None,
+        "decoder": None,
+        "model": empty,
+    }
     bare = Tokenizer.from_str(json.dumps(whole | rest))
     normalize = bare.normalizer.normalize_str if bare.normalizer else str
     words: set[str] = set()

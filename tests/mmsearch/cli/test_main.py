@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -61,6 +62,29 @@ def test_a_model_adds_onnxruntime_and_tokenizers_to_that(tmp_path) -> None:
     loaded = set(done.stdout.split())
     assert {"onnxruntime", "tokenizers"} <= loaded
     assert loaded & needless == set()
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "out", "err"),
+    [
+        (["--format", "json"], 0, '"key"', ""),
+        (["--min-score", "2"], 1, "", "no match"),
+        (["--limit", "many"], 2, "", "Invalid value"),
+        (["--collection", "none"], 3, "", "mmsearch: "),
+    ],
+)
+def test_a_search_that_is_a_process_says_all_and_leaves_with_its_code(
+    indexed: Mmsearch, tmp_path, call, code, out, err
+) -> None:
+    # Such a process ends without the interpreter's own end, which flushes what was printed.
+    command = [sys.executable, "-m", "mmsearch", "search", "red", "--store", tmp_path / "store"]
+    done = subprocess.run([*command, *call], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert out in done.stdout
+    assert bool(out) == bool(done.stdout)
+    assert err in done.stderr
+    if out:
+        assert len(json.loads(done.stdout)["hits"]) == 3
 
 
 def test_a_query_keeps_openblas_to_one_thread_unless_told(
