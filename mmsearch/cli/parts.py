@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 NAMES = ("text", "image", "not", "like", "unlike")
-# Half as much as what is wanted: measured, docs/queries.md.
+# Half as much as what is wanted: benchmarks/negatives.py, docs/queries.md.
 NOT_WEIGHT = 0.5
 # Rocchio's weights (Manning, Raghavan and Schuetze, Introduction to Information Retrieval,
 # section 9.1.1: 1, 0.75 and 0.25), over all that is like or unlike.
