@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -174,6 +173,8 @@ def start(spec: str) -> None:
     Raises:
         OSError: no process, or no safe folder for its socket.
     """
+    import subprocess
+
     folder = runtime_folder()
     command = [sys.executable, "-m", "mmsearch", "daemon", "run", spec]
     with Endpoint(spec, folder).log.open("wb") as log:

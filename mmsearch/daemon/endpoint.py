@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import socket
 import stat
 from pathlib import Path
@@ -109,6 +108,8 @@ class Endpoint:
         sock = socket.socket(socket.AF_INET)
         sock.bind(("127.0.0.1", 0))
         sock.listen()
+        import secrets
+
         token = secrets.token_hex(32)
         handle = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(handle, "w", encoding="ascii") as file:  # noqa: PTH123 - a descriptor

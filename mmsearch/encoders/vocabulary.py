@@ -14,43 +14,43 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from mmsearch.encoders.token_table import TokenTable
+
 MOST = 20_000  # parts of words that are looked up; of longer texts the whole tokenizer is as fast
 
 
 def partial_tokenizer(
-    description: str, texts: Collection[str], also: Iterable[str | None] = ()
+    table: TokenTable, texts: Collection[str], also: Iterable[str | None] = ()
 ) -> Tokenizer | None:
     """Return a tokenizer that cuts these texts as the whole one does; None where that is not sure.
 
     Args:
-        description: of the whole one, what tokenizer.json says.
+        table: of the whole one.
         also: tokens that it must know besides, where the whole one does.
 
     Raises:
-        Exception: of json or tokenizers, or a LookupError: it is no such description.
+        Exception: of sqlite3 or tokenizers, or a LookupError: the table is of no tokenizer.
     """
     from tokenizers import Tokenizer
 
-    whole = json.loads(description)
-    model = whole["model"]
+    model = table.frame["model"]
     if not _understood(model):
         return None
-    vocab = model["vocab"]
-    added = {token["content"]: token["id"] for token in whole["added_tokens"]}
-    words = _words(whole, texts, added)
-    if words is None:
+    added = {token["content"]: token["id"] for token in table.frame["added_tokens"]}
+    words = _words(table.frame, texts, added)
+    parts = None if words is None else _parts(model, words)
+    if words is None or parts is None:
         return None
-    parts = _parts(model, words)
-    if parts is None or not _spells(model, words):
+    kept = table.numbers(parts)
+    if not _spells(model, kept, words):
         return None
-    kept = {token: vocab[token] for token in parts if token in vocab}
-    for token in (*also, model.get("unk_token")):
-        if token in vocab:
-            kept[token] = vocab[token]
-    model["vocab"] = kept | {token: vocab.get(token, number) for token, number in added.items()}
-    if "merges" in model:
-        model["merges"] = [pair for pair in model["merges"] if _can_merge(pair, kept)]
-    return Tokenizer.from_str(json.dumps(whole))
+    # Two of a merge may be what no word has: a mark of the end alone.
+    merges = [pair for pair in table.merges(kept) if all(token in kept for token in pair)]
+    others = table.numbers({t for t in (*also, model.get("unk_token"), *added) if t is not None})
+    part = model | {"vocab": kept | added | others}
+    if model["type"] == "BPE":
+        part["merges"] = merges
+    return Tokenizer.from_str(json.dumps(table.frame | {"model": part}))
 
 
 def _understood(model: dict[str, Any]) -> bool:
@@ -60,7 +60,7 @@ def _understood(model: dict[str, Any]) -> bool:
     return sort == "WordPiece" or (sort == "BPE" and not chance)
 
 
-def _words(whole: dict[str, Any], texts: Collection[str], added: dict[str, int]) -> set[str] | None:
+def _words(frame: dict[str, Any], texts: Collection[str], added: dict[str, int]) -> set[str] | None:
     """Return what the texts' words are before they are cut; None if an added token is in them."""
     from tokenizers import Tokenizer
 
@@ -71,7 +71,7 @@ def _words(whole: dict[str, Any], texts: Collection[str], added: dict[str, int])
         "decoder": None,
         "model": empty,
     }
-    bare = Tokenizer.from_str(json.dumps(whole | rest))
+    bare = Tokenizer.from_str(json.dumps(frame | rest))
     normalize = bare.normalizer.normalize_str if bare.normalizer else str
     words: set[str] = set()
     for text in texts:
@@ -94,17 +94,12 @@ def _parts(model: dict[str, Any], words: set[str]) -> set[str] | None:
     return parts | ends | ({prefix + part for part in parts} if prefix else set())
 
 
-def _spells(model: dict[str, Any], words: set[str]) -> bool:
+def _spells(model: dict[str, Any], kept: dict[str, int], words: set[str]) -> bool:
     """Return whether BPE has a token for each character, so that it needs no way out (bytes, or
     the unknown token); WordPiece has but one."""
     if model["type"] == "WordPiece":
         return True
-    vocab, suffix = model["vocab"], model.get("end_of_word_suffix") or ""
-    return all(c in vocab for w in words for c in w[:-1]) and all(
-        w[-1:] + suffix in vocab for w in words if w
+    suffix = model.get("end_of_word_suffix") or ""
+    return all(c in kept for w in words for c in w[:-1]) and all(
+        w[-1:] + suffix in kept for w in words if w
     )
-
-
-def _can_merge(pair: str | list[str], kept: dict[str, int]) -> bool:
-    left, right = pair.split(" ") if isinstance(pair, str) else pair
-    return left + right in kept and left in kept and right in kept

@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from mmsearch.encoders import cache
 
 HASH_LENGTH = 12  # hex digits: 48 bits, enough to tell apart the models of one machine
 
@@ -87,41 +87,18 @@ def remembered(files: Sequence[Path], compute: Callable[[], str], *, salt: str =
     Raises:
         OSError: a file is not there. Trouble with the cache itself is no error.
     """
-    identity = [salt]
-    for path in files:
-        real = path.resolve()
-        stat = real.stat()
-        identity.append(f"{real}|{stat.st_size}|{stat.st_mtime_ns}")
-    entry = _cache_entry("\n".join(identity))
+    identity = cache.identity(files, salt=salt)
+    entry = cache.entry("weights", identity, ".json")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(entry.read_text(encoding="utf-8"))["hash"]
         if isinstance(known, str) and len(known) == HASH_LENGTH:
             return known
     value = compute()
     with contextlib.suppress(OSError):
-        _write_atomically(entry, json.dumps({"hash": value, "of": identity}))
+        cache.write(entry, json.dumps({"hash": value, "of": identity}).encode())
     return value
 
 
 def _feed(digest: hashlib.blake2b, *parts: object) -> None:
     # JSON ends each header where it ends: "ab", 1 and "a", "b1" must not hash alike.
     digest.update(json.dumps(parts).encode())
-
-
-def _cache_entry(identity: str) -> Path:
-    from platformdirs import user_cache_path
-
-    key = hashlib.blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-    return user_cache_path("mmsearch", appauthor=False) / "weights" / f"{key}.json"
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack, closing
 
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from mmsearch.encoders import STARTER
+from mmsearch.encoders.bundle import read_bundle
+from mmsearch.encoders.token_table import TokenTable, cached_table, table_of
+from mmsearch.encoders.tokens import Tokens
 from mmsearch.encoders.vocabulary import partial_tokenizer
 
 TEXTS = (
@@ -53,12 +57,21 @@ def starter() -> Tokenizer:
     return Tokenizer.from_file(str(STARTER / "textual" / "tokenizer.json"))  # WordPiece
 
 
+@pytest.fixture
+def table():
+    """Return a function from a tokenizer, or what it says, to its table."""
+    with ExitStack() as stack:
+        yield lambda whole: stack.enter_context(
+            closing(TokenTable(table_of(whole if isinstance(whole, str) else whole.to_str())))
+        )
+
+
 @pytest.mark.parametrize("make", [clip_like, gemma_like, starter])
-def test_a_part_of_the_vocabulary_cuts_texts_as_the_whole_does(make):
+def test_a_part_of_the_vocabulary_cuts_texts_as_the_whole_does(make, table):
     whole = make()
     made = 0
     for texts in (*([t] for t in TEXTS), TEXTS[:2], TEXTS):
-        part = partial_tokenizer(whole.to_str(), texts, ["<pad>"])
+        part = partial_tokenizer(table(whole), texts, ["<pad>"])
         if part is None:
             continue
         made += 1
@@ -70,10 +83,10 @@ def test_a_part_of_the_vocabulary_cuts_texts_as_the_whole_does(make):
     assert made > 2
 
 
-def test_a_token_that_was_added_beyond_the_vocabulary_keeps_its_number():
+def test_a_token_that_was_added_beyond_the_vocabulary_keeps_its_number(table):
     whole = starter()
     whole.add_special_tokens(["[NEW]"])
-    part = partial_tokenizer(whole.to_str(), ["a dog"])
+    part = partial_tokenizer(table(whole), ["a dog"])
     assert part is not None
     assert part.token_to_id("[NEW]") == whole.token_to_id("[NEW]") == whole.get_vocab_size() - 1
     assert part.encode("a dog").ids == whole.encode("a dog").ids
@@ -88,14 +101,71 @@ def test_a_token_that_was_added_beyond_the_vocabulary_keeps_its_number():
         (starter, "a [MASK] dog"),
     ],
 )
-def test_the_whole_is_left_to_do_what_a_part_may_not(make, text):
-    assert partial_tokenizer(make().to_str(), ["dogs", text]) is None
+def test_the_whole_is_left_to_do_what_a_part_may_not(make, text, table):
+    assert partial_tokenizer(table(make()), ["dogs", text]) is None
 
 
-def test_merges_written_as_texts_are_understood():
+def test_merges_written_as_texts_are_understood(table):
     whole = clip_like()
     old = json.loads(whole.to_str())
     old["model"]["merges"] = [" ".join(pair) for pair in old["model"]["merges"]]
-    part = partial_tokenizer(json.dumps(old), TEXTS[:1])
+    part = partial_tokenizer(table(json.dumps(old)), TEXTS[:1])
     assert part is not None
     assert part.encode(TEXTS[0]).ids == whole.encode(TEXTS[0]).ids
+
+
+def test_a_model_of_another_sort_is_left_whole(table):
+    whole = Tokenizer(models.Unigram([("<unk>", 0.0), ("dog", -1.0)], unk_id=0))
+    assert partial_tokenizer(table(whole), ["dog"]) is None
+
+
+def test_the_table_is_kept_for_the_very_same_file(tmp_path, own_caches):
+    def numbers(*tokens: str) -> dict[str, int]:
+        found = cached_table(path)
+        assert found is not None
+        with closing(found):
+            return found.numbers(tokens)
+
+    path = tmp_path / "tokenizer.json"
+    clip_like().save(str(path))
+    assert numbers("<start>", "no such") == {"<start>": 0}
+    (kept,) = (own_caches / "mmsearch" / "tokens").iterdir()
+    written = kept.stat().st_mtime_ns
+    assert numbers("<end>") == {"<end>": 1}
+    assert kept.stat().st_mtime_ns == written
+    starter().save(str(path))
+    assert numbers("<start>", "dog") == {"dog": starter().token_to_id("dog")}
+
+
+@pytest.mark.parametrize("junk", [b"", b"junk" * 2_000])
+def test_a_damaged_table_is_thrown_away_and_the_whole_tokenizer_loaded(tiny, own_caches, junk):
+    folder = tiny("masked")
+    starter().save(str(folder / "textual" / "tokenizer.json"))
+    bundle = read_bundle(folder)
+    whole = Tokens(bundle, 8)(["a dog"], whole=True)[0]
+    tables = own_caches / "mmsearch" / "tokens"
+    for there in (True, False, True):
+        assert (Tokens(bundle, 8, ["a dog"])(["a dog"], whole=True)[0] == whole).all()
+        assert any(tables.iterdir()) == there
+        for kept in tables.iterdir():
+            kept.write_bytes(junk)
+
+
+def test_no_place_for_the_table_is_no_trouble(tiny, own_caches):
+    (own_caches / "mmsearch").mkdir(exist_ok=True)
+    (own_caches / "mmsearch" / "tokens").write_text("a file where the folder should be")
+    folder = tiny("masked")
+    starter().save(str(folder / "textual" / "tokenizer.json"))
+    bundle = read_bundle(folder)
+    few, all_ = Tokens(bundle, 8, ["a dog"]), Tokens(bundle, 8)
+    assert (few(["a dog"], whole=True)[0] == all_(["a dog"], whole=True)[0]).all()
+
+
+def test_texts_that_were_not_announced_get_the_whole_tokenizer(tiny):
+    folder = tiny("masked")
+    starter().save(str(folder / "textual" / "tokenizer.json"))
+    bundle = read_bundle(folder)
+    few, all_ = Tokens(bundle, 8, ["a dog"]), Tokens(bundle, 8)
+    for texts in (["a dog"], ["a dog", "an elephant"], ["a dog"]):
+        assert (few(texts, whole=True)[0] == all_(texts, whole=True)[0]).all()
+    assert few.id_of("elephant") == all_.id_of("elephant") is not None
