@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     parser.add_argument("--set", choices=["flickr8k", "rsicd", "fashion", "openmoji"],
                         default="flickr8k")  # fmt: skip
+    parser.add_argument("--split", default="test")
     parser.add_argument("--show", type=int, default=0, metavar="N",
                         help="print N of the pairs that are no copies of ours")  # fmt: skip
     args = parser.parse_args()
@@ -73,16 +74,16 @@ def main() -> None:
     if args.data:
         with tempfile.TemporaryDirectory() as folder:
             data = args.data / args.set
-            print(json.dumps(copied(data, Path(folder), args.pictures, args.show)), flush=True)
+            print(json.dumps(copied(data, Path(folder), args)), flush=True)
             if args.set == "flickr8k":
                 print(json.dumps(messy(args.data / "messy", Path(folder))))
 
 
-def copied(data: Path, folder: Path, count: int, show: int) -> dict[str, Any]:
+def copied(data: Path, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     entries = json.loads((data / "dataset.json").read_text())["images"]
-    test = [e["filename"] for e in entries if e["split"] == "test"]
+    test = [e["filename"] for e in entries if e["split"] == args.split]
     rng = random.Random(0)
-    chosen = set(rng.sample(test, min(count, len(test))))
+    chosen = set(rng.sample(test, min(args.pictures, len(test))))
     pictures, truth = folder / "pictures", {}
     pictures.mkdir()
     sorts = list(COPIES)
@@ -97,8 +98,8 @@ def copied(data: Path, folder: Path, count: int, show: int) -> dict[str, Any]:
             change(image, rng).save(copy, quality=quality)
             truth[frozenset((str(original), str(copy)))] = sort
     names = {str(pictures / f"{n}.png"): name for n, name in enumerate(test)}
-    found = measured(pictures, folder / "a", truth, names if show else {}, show)
-    return {"set": f"{data.name} test + copies", **found}
+    found = measured(pictures, folder / "a", truth, names, args.show)
+    return {"set": f"{data.name} {args.split} + copies", **found}
 
 
 def messy(data: Path, folder: Path) -> dict[str, Any]:
@@ -122,6 +123,9 @@ def measured(
         out: dict[str, Any] = {"pictures": report.added, "copies": len(truth)}
         for name, how in {
             "pixels": {},
+            "pixels 0.75": {"alike": 0.75},
+            "pixels 0.9": {"alike": 0.9},
+            "pixels 0.95": {"alike": 0.95},
             "vectors 0.95": {"pixels": False},
             "vectors 0.9": {"pixels": False, "alike": 0.9},
         }.items():
@@ -133,7 +137,7 @@ def measured(
                 "precision": round(len(right) / max(len(pairs), 1), 4),
                 "recall": round(len(right) / len(truth), 4), "others": len(pairs - set(truth)),
                 **({"shown": [[(names or {}).get(k, k) for k in sorted(p)]
-                              for p in sorted(pairs - set(truth), key=sorted)[:show]]}
+                              for p in sorted(pairs - set(truth), key=sorted)[::-1][:show]]}
                    if show else {}),
                 "seconds": round(time.perf_counter() - began, 1),
                 "missed": {s: sum(v == s and p not in pairs for p, v in truth.items())

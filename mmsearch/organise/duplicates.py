@@ -34,6 +34,11 @@ ALIKE = 0.75
 # of the size, JPEG quality 10) are whole ones, 0.93 and more.
 ALIKE_WHOLE = 0.9
 ALIKE_VECTORS = 0.95  # of a cosine, where the pixels are not asked
+# Drawings and product shots that are different pictures are as alike as 0.9 and more: there the
+# limit is what but one in 200 of them reaches, up to 0.97 (benchmarks/duplicates.py).
+OTHERS, MOST_ALIKE = 0.995, 0.97
+NEARER = 4  # of a copy's kind a picture hardly has more: pairs beyond are of different pictures
+LOOKED_AT, FEWEST_OTHERS = 1_000, 100  # such pairs
 FEW = 60  # pictures; of so few every pair is compared
 DRAWN = 20_000  # pairs drawn at random that say how alike unrelated pictures are
 
@@ -72,7 +77,8 @@ def find_duplicates(
         near: also what is not the same file. False: nothing is opened or compared.
         pixels: let the pixels decide. False: the vectors, which cannot tell a copy from
             another picture of the same scene; no file is opened.
-        alike: the least likeness, up to 1; default: `ALIKE`, of vectors `ALIKE_VECTORS`.
+        alike: the least likeness, up to 1; default: `ALIKE` or what different pictures of this
+            collection hardly reach, of vectors `ALIKE_VECTORS`.
         progress: called with the number of pictures opened so far, and of those to open.
 
     Raises:
@@ -96,7 +102,7 @@ def find_duplicates(
             wanted = sorted(set(pairs.reshape(-1).tolist()))
             looks = dict(_looks(items, wanted, threads or usable_cores(), progress))
             unread = len(wanted) - len(looks)
-            least = ALIKE if alike is None else alike
+            least = _limit(pairs, cosines, crop, looks) if alike is None else alike
             _join_alike(groups, pairs, cosines, crop, looks, least)
         else:
             pairs, _ = close_pairs(rows, ALIKE_VECTORS if alike is None else alike)
@@ -173,6 +179,33 @@ def _looks(
                 yield n, found
     finally:
         opened.close()
+
+
+def _limit(
+    pairs: npt.NDArray[np.int64], cosines: npt.NDArray[np.float32], crop: float,
+    looks: dict[int, Thumbnail],
+) -> float:  # fmt: skip
+    """Return the least likeness of copies in this collection.
+
+    Seen from how alike those candidates are that both have several nearer ones.
+    """
+    nearer: dict[int, int] = {}
+    others = []
+    for n in np.argsort(-cosines, kind="stable").tolist():
+        a, b = pairs[n].tolist()
+        if min(nearer.get(a, 0), nearer.get(b, 0)) >= NEARER and a in looks and b in looks:
+            others.append(n)
+        for one in (a, b):
+            nearer[one] = nearer.get(one, 0) + 1
+    if len(others) < FEWEST_OTHERS:
+        return ALIKE
+    step = max(1, len(others) // LOOKED_AT)
+    seen = [
+        likeness(looks[a], looks[b], crops=float(cosines[n]) >= crop, enough=1.0)
+        for n in others[::step]
+        for a, b in [pairs[n].tolist()]
+    ]
+    return float(np.clip(np.quantile(seen, OTHERS), ALIKE, MOST_ALIKE))
 
 
 def _join_alike(

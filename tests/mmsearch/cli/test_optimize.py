@@ -107,6 +107,7 @@ def test_questions_are_remembered_only_where_that_is_wanted_and_then_asked(
     pairs = [f"{a} and {b}" for a in COLORS for b in COLORS][:60]
     (tmp_path / "q.txt").write_text("\n".join(pairs))
     assert colors("batch", tmp_path / "q.txt", "--query-log").code == 0
+    assert colors("search", "a purple thing", "--no-query-log").code == 0
     assert logged() == pairs[::-1]
     colors("config", "set", "query-log", "true")
     colors("search", "teal, I think")

@@ -82,6 +82,8 @@ def test_date_words_in_the_question_are_told_and_can_be_words(real: Mmsearch) ->
         "(--no-parse: as words)",
         "mmsearch: 1 of 4 pictures do not say when they were taken; they are left out",
     ]
+    again = real("search", "a red thing in july 2019", "--parse", "--format", "paths")
+    assert (again.out, again.err) == (done.out, done.err)
     done = real("search", "a red thing in july 2019", "--no-parse", "--format", "paths")
     assert (len(done.out.splitlines()), done.err) == (4, "")
 

@@ -129,3 +129,21 @@ def test_eval_shows_what_is_gained_both_ways(mmsearch: Mmsearch, photos: Path, b
     own = 100 * np.mean(scores.argmax(0) == np.arange(3))
     assert found["image_to_text"]["reranked"]["R@1"] == pytest.approx(own, abs=0.01)
     assert "image -> text" in mmsearch(*call).out
+
+
+def test_only_so_many_candidates_are_looked_at_and_only_so_long(
+    indexed: Mmsearch, blip: Path, tmp_path: Path
+) -> None:
+    call = ("search", ASKED, "--format", "json", "--explain", "--reranker", f"blip:{blip}")
+    plain = names(indexed("search", ASKED, "--format", "json", "--no-rerank"))
+    found = hits(indexed(*call, "--rerank", "--candidates", "2", "--rerank-ms", "60000"))
+    assert ["rerank" in h["parts"] for h in found].count(True) == 2  # type: ignore[operator]
+    assert names(indexed(*call, "--rerank-ms", "0")) == plain
+    (tmp_path / "queries.txt").write_text(f"{ASKED}\n")
+    bounds = ("--candidates", "2", "--rerank-ms", "60000", "-n", "2", "--format", "json")
+    done = indexed("batch", tmp_path / "queries.txt", "--rerank", *call[5:], *bounds)
+    (answer,) = json.loads(done.out)["results"]
+    alone = hits(indexed("search", ASKED, *call[5:], *bounds))
+    assert [h["key"] for h in answer["hits"]] == [h["key"] for h in alone]
+    done = indexed("batch", tmp_path / "queries.txt", "--no-rerank", "--format", "paths")
+    assert [Path(line).name for line in done.out.splitlines()] == plain

@@ -26,6 +26,8 @@ def test_compact_says_what_it_gave_back(indexed: Mmsearch, photos: Path) -> None
     paint(photos / "red.png", "yellow")
     indexed("index", photos)
     assert "2 dead" in indexed("compact", "--dry-run").err
+    assert "nothing to give back" in indexed("compact", "--least", "60").err
+    assert "2 dead" in indexed("compact", "--least", "20", "--dry-run").err
     done = indexed("compact")
     assert (done.code, done.out) == (0, "")
     assert "2 dead vectors removed" in done.err
@@ -56,6 +58,17 @@ def test_repair_embeds_again_what_was_lost(indexed: Mmsearch, tmp_path: Path) ->
     assert indexed("search", "red", "--format", "paths").out == found
     assert indexed("failures").out == ""
     assert "no damage found" in indexed("repair").err
+
+
+def test_repair_without_a_model_leaves_what_was_lost_to_the_next_index(
+    indexed: Mmsearch, photos: Path, tmp_path: Path
+) -> None:
+    damage(tmp_path / "store")
+    done = indexed("repair", "--no-embed", "--quiet")
+    assert (done.code, "3 items are lost for now" in done.err) == (5, True)
+    assert len(indexed("failures").out.splitlines()) == 3
+    assert indexed("index", photos).code == 0
+    assert indexed("search", "red", "--format", "paths").out.count(".png") == 3
 
 
 def test_what_cannot_be_read_is_a_failure_until_it_can(
