@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -124,6 +125,43 @@ def test_every_choice_of_training_is_in_its_page() -> None:
     page = (ROOT / "docs" / "training.md").read_text(encoding="utf8")
     names = {p.opts[-1] for p in train_command.params if isinstance(p, click.Option)}
     assert [n for n in sorted(names) if f"`{n}`" not in page and n != "--base"] == []
+
+
+# Their options are tried on the classes behind them, few by their names.
+TRAINING = {"train", "train-answers", "tune"}
+# `--wordnet` needs its files, `models export --int8` minutes; a key, and a time to leave after.
+UNTRIED = {
+    ("eval-answers", "--wordnet"), ("chat", "--key-env"), ("daemon run", "--daemon-idle"),
+    ("models export", "--int8"), ("models export", "--pictures"),
+    ("models export", "--least-cosine"), ("eval-captions", "--first"), ("eval-answers", "--first"),
+}  # fmt: skip
+
+
+def test_every_option_is_used_by_a_test() -> None:
+    tests = [p.read_text(encoding="utf8") for p in (ROOT / "tests").rglob("test_*.py")]
+    text = "\n".join(t for t in tests if "def test_every_option_is_used_by_a_test" not in t)
+    used = set(re.findall(r"(?<![\w-])--?[a-z0-9][\w-]*", text))
+    unused = [
+        (name, max(names, key=len))
+        for name, command in commands(cli, "")
+        if name not in TRAINING
+        for option in command.params
+        if isinstance(option, click.Option)
+        for names in (option.opts, option.secondary_opts)
+        if names and not used & set(names)
+    ]
+    assert set(unused) <= UNTRIED
+
+
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        yield name, command
+        return
+    ctx = click.Context(command)
+    for sub in command.list_commands(ctx):
+        found = command.get_command(ctx, sub)
+        assert found is not None
+        yield from commands(found, f"{name} {sub}".strip())
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import shared_data
 from tests.mmsearch.cli.conftest import Mmsearch
 from tests.mmsearch.conftest import paint
 
@@ -119,3 +120,18 @@ def test_a_small_set_gets_no_index_and_that_is_said(mmsearch: Mmsearch, pairs: P
     found = json.loads(done.out)
     assert "index" not in found["loss"]["text_to_image"]
     assert any("no index over 3 images" in note for note in found["notes"])
+
+
+def test_captions_that_say_the_same_are_one_text_on_real_pictures(
+    mmsearch: Mmsearch, tmp_path: Path
+) -> None:
+    photos = sorted((shared_data("flickr8k") / "test").iterdir())[:6]
+    told = [(path, "a dog" if n < 3 else f"photograph {n}") for n, path in enumerate(photos)]
+    table = tmp_path / "pairs.csv"
+    table.write_text("image,caption\n" + "".join(f"{p},{text}\n" for p, text in told))
+    call = ("eval", table, "--model", "color", "--format", "json", "--resamples", "20")
+    apart = json.loads(mmsearch(*call, "--ann", "--effort", "6").out)
+    assert (apart["data"]["pictures"], apart["data"]["texts"]) == (6, 6)
+    merged = json.loads(mmsearch(*call, "--merge-captions").out)
+    assert (merged["data"]["pictures"], merged["data"]["texts"]) == (6, 4)
+    assert merged["text_to_image"]["R@10"] == 100
