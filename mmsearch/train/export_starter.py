@@ -1,8 +1,8 @@
 """The starter model as an ONNX bundle: two graphs with their weights stored narrow.
 
-Narrow only on disk, float16 and an int8 word table: every weight is widened to float32 where it
-is used, so that the arithmetic is float32 on any CPU. (int8 products differ between CPUs with
-and without VNNI.)
+Narrow only on disk (float16; the word table and large matrices of picture heads int8): every weight
+is widened to float32 where it is used, so that the arithmetic is float32 on any CPU. (int8 products
+differ between CPUs with and without VNNI.)
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 NAME = "starter-1"
 SMALL = 1024  # tensors of fewer elements stay float32: biases, norms
+LARGE = 2**20  # matrices of as many become int8: heads that see thousands of features
 
 
 class _Visual(nn.Module):
@@ -98,7 +99,7 @@ def export(model: Model, out: Path, *, resize_mode: str) -> None:
         "weights_hash": bundle_hash(out),
         "normalized": True,
         "optimized": ["textual"],
-        "weights": "float16, word table int8; arithmetic in float32",
+        "weights": "float16, word table and large head layers int8; arithmetic in float32",
         "license": "weights trained on Flickr8k: research and non-commercial use; see README.md",
     }
     _write_json(out / "config.json", config)
@@ -122,7 +123,8 @@ def store_narrow(model: onnx.ModelProto) -> None:
     """Store the large float32 weights of a graph narrower, and widen them where they are used.
 
     A table that rows are gathered from becomes int8 with a scale a row, and only the rows in
-    use are widened; every other weight becomes float16 with a Cast.
+    use are widened; a matrix of a head's LARGE layers becomes int8 with a scale a row; every
+    other weight becomes float16 with a Cast.
     """
     graph = model.graph
     behind: dict[str, list[Any]] = {}  # by the first input of the node they follow
@@ -134,11 +136,18 @@ def store_narrow(model: onnx.ModelProto) -> None:
         name = tensor.name
         users = [node for node in graph.node if name in node.input]
         if values.ndim == 2 and all(n.op_type == "Gather" and n.input[0] == name for n in users):
-            scale = np.abs(values).max(1, keepdims=True).astype(np.float32) / 127 + 1e-12
-            tensor.CopyFrom(numpy_helper.from_array(np.rint(values / scale).astype(np.int8), name))
+            whole, scale = _in_bytes(values)
+            tensor.CopyFrom(numpy_helper.from_array(whole, name))
             graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
             for node in users:
                 behind[node.output[0]] = _widened(node, f"{name}.scale")
+        elif values.size >= LARGE and all(n.op_type == "Gemm" for n in users):
+            narrow, wide = f"{name}.int8", f"{name}.wide"
+            whole, scale = _in_bytes(values)
+            tensor.CopyFrom(numpy_helper.from_array(whole, narrow))
+            graph.initializer.append(numpy_helper.from_array(scale, f"{narrow}.scale"))
+            front.append(helper.make_node("Cast", [narrow], [wide], to=TensorProto.FLOAT))
+            front.append(helper.make_node("Mul", [wide, f"{narrow}.scale"], [name]))
         else:
             half = f"{name}.half"
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
@@ -150,6 +159,12 @@ def store_narrow(model: onnx.ModelProto) -> None:
     kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def _in_bytes(values: Any) -> tuple[Any, Any]:
+    """Return int8 rows and the float32 scale of each."""
+    scale = np.abs(values).max(1, keepdims=True).astype(np.float32) / 127 + 1e-12
+    return np.rint(values / scale).astype(np.int8), scale
 
 
 def _widened(gather: Any, scale: str) -> list[Any]:

@@ -19,7 +19,7 @@ from mmsearch.errors import ModelUnavailable
 Weights = npt.NDArray[np.float32]
 _CONVOLUTIONS = {"Conv", "FusedConv"}
 _SCALE = ".scale"
-_HALF = ".half"
+_HALF, _BYTES = ".half", ".int8"
 
 
 def read_graph(path: Path) -> tuple[dict[str, Weights], list[tuple[str, Weights, Weights]]]:
@@ -59,5 +59,5 @@ def _constants(graph: Any) -> dict[str, Weights]:
         if value.dtype == np.int8 and name + _SCALE in stored:
             value = value.astype(np.float32) * stored[name + _SCALE].astype(np.float32)
         if value.dtype in (np.float16, np.float32):
-            values[name.removesuffix(_HALF)] = value.astype(np.float32)
+            values[name.removesuffix(_HALF).removesuffix(_BYTES)] = value.astype(np.float32)
     return values

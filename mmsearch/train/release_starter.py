@@ -47,7 +47,7 @@ def release(checkpoint: Path, out: Path, *, name: str) -> None:
     config |= {
         "name": name,
         "optimized": ["textual"],
-        "weights": "float16, word table int8; arithmetic in float32",
+        "weights": "float16, word table and large head layers int8; arithmetic in float32",
         "license": LICENSE,
     }
     write_config(out, config)
