@@ -23,7 +23,7 @@ QUESTIONS = (
     "a cup of coffee on a table",
     "a photographer at work",
     "a motorcycle parked indoors",
-    "green grass",
+    "a cat",
     "an astronaut in an orange suit",
 )
 PICTURE = "chelsea.png"
@@ -62,7 +62,7 @@ def demo_command(store: Path | None) -> int:
     click.echo(
         f'\nGo on:  mmsearch search "..." --store {store}\n'
         "The model starter is small: best at people, dogs, sport and outdoors, unsure of much\n"
-        "else (the word does not find the cat). `mmsearch models list` names better ones."
+        "else (the words do not find the rocket). `mmsearch models list` names better ones."
     )
     return Exit.OK
 

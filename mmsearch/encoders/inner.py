@@ -30,6 +30,8 @@ _GRAPH, _OUTPUT, _NAME = 7, 12, 1  # fields of ModelProto, GraphProto, ValueInfo
 def inner_name(path: Path, pattern: str) -> str | None:
     """Return the name of a value in a graph, of its highest layer; None if there is none.
 
+    Of several towers in one graph it is the first's own: the others lie a level deeper.
+
     Args:
         path: of the graph.
         pattern: of the name's end, with {} for a number or without.
@@ -38,7 +40,7 @@ def inner_name(path: Path, pattern: str) -> str | None:
     found = list(re.finditer(rb"/(?:[\w.]+/)*" + end, path.read_bytes()))
     if not found:
         return None
-    best = max(found, key=lambda m: int(m[1]) if m.lastindex else 0)
+    best = max(found, key=lambda m: (-m[0].count(b"/"), int(m[1]) if m.lastindex else 0))
     return best[0].decode()
 
 

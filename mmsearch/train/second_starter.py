@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None) -> None:
         one.add_argument("out", type=Path)
         one.add_argument("pairs", nargs="+", help="pictures with captions, as for mmsearch train")
         one.add_argument("--seed", type=int, default=0)
-    fewer.add_argument("--dim", type=int, default=384)
+    fewer.add_argument("--dim", type=int, default=192)
     base.add_argument("--lite", type=int, choices=(1, 2), default=2, help="EfficientNet-Lite")
     base.add_argument("--hidden", type=int, default=1024)
     base.add_argument("--dim", type=int, default=384)

@@ -115,13 +115,13 @@ def _a_damaged_folder_is_one_clear_error(folder: Path) -> None:
 
 def test_the_starter_shows_its_inside_beside_the_vector_that_it_gives(tmp_path: Path) -> None:
     features = Features("starter", threads=1)
-    assert features.blocks == (1280, 120, 208, 120, 208, 384)
+    assert features.blocks == (1280, 120, 208, 120, 208, 192)
     image = open_picture(str(paint(tmp_path / "a.png", "red"))).image
     pixels = features.prepare(image)[None]
     seen = features.pictures(pixels)
     assert seen.shape == (1, sum(features.blocks))
     own = load_encoder("starter", threads=1).encode_images(pixels)
-    np.testing.assert_allclose(seen[:, -384:], own, atol=1e-5)
+    np.testing.assert_allclose(seen[:, -192:], own, atol=1e-5)
     asked = features.questions(["what is this ?", "a much longer question is padded less"])
     alone = features.questions(["what is this ?"])
     assert asked.shape == (2, 2 * 384)

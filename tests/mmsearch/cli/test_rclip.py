@@ -188,5 +188,5 @@ def test_combine_text_and_image_queries_with_weights(found: Found, album: Path) 
     cup = album / "coffee.jpg"
     cat = ["--image", str(album / "cats" / "chelsea.jpg")]
     assert found("a cup of coffee", *cat, "--weight", "image=3")[0] == "cats/chelsea.jpg"
-    assert found("a cup of coffee", *cat, "--weight", "text=9")[0] == "coffee.jpg"
+    assert found("a cup of coffee", *cat, "--weight", "text=30")[0] == "coffee.jpg"
     assert found(cup, "--not", "a cup of coffee", "--weight", "not=3")[0] != "coffee.jpg"
