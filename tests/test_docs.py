@@ -127,11 +127,10 @@ def test_every_choice_of_training_is_in_its_page() -> None:
     assert [n for n in sorted(names) if f"`{n}`" not in page and n != "--base"] == []
 
 
-# Their options are tried on the classes behind them, few by their names.
-TRAINING = {"train", "train-answers", "tune"}
 # `--wordnet` needs its files, `models export --int8` minutes; a key, and a time to leave after.
 UNTRIED = {
-    ("eval-answers", "--wordnet"), ("chat", "--key-env"), ("daemon run", "--daemon-idle"),
+    ("eval-answers", "--wordnet"), ("train-answers", "--wordnet"), ("chat", "--key-env"),
+    ("daemon run", "--daemon-idle"),
     ("models export", "--int8"), ("models export", "--pictures"),
     ("models export", "--least-cosine"), ("eval-captions", "--first"), ("eval-answers", "--first"),
 }  # fmt: skip
@@ -144,7 +143,6 @@ def test_every_option_is_used_by_a_test() -> None:
     unused = [
         (name, max(names, key=len))
         for name, command in commands(cli, "")
-        if name not in TRAINING
         for option in command.params
         if isinstance(option, click.Option)
         for names in (option.opts, option.secondary_opts)

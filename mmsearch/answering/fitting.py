@@ -211,8 +211,9 @@ def _train(
     count, size = len(target), config.batch_size
     steps = config.epochs * (count // size)
     optimizer = torch.optim.AdamW(head.parameters(), config.lr, weight_decay=config.weight_decay)
+    up = max(0.1, 1.5 / max(steps, 2))  # of few steps, a rise of exactly one divides by zero
     rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.lr, total_steps=steps, pct_start=0.1
+        optimizer, config.lr, total_steps=steps, pct_start=up
     )
     head.train()
     for _ in range(config.epochs):
