@@ -127,15 +127,6 @@ def test_every_choice_of_training_is_in_its_page() -> None:
     assert [n for n in sorted(names) if f"`{n}`" not in page and n != "--base"] == []
 
 
-# `--wordnet` needs its files, `models export --int8` minutes; a key, and a time to leave after.
-UNTRIED = {
-    ("eval-answers", "--wordnet"), ("train-answers", "--wordnet"), ("chat", "--key-env"),
-    ("daemon run", "--daemon-idle"),
-    ("models export", "--int8"), ("models export", "--pictures"),
-    ("models export", "--least-cosine"), ("eval-captions", "--first"), ("eval-answers", "--first"),
-}  # fmt: skip
-
-
 def test_every_option_is_used_by_a_test() -> None:
     tests = [p.read_text(encoding="utf8") for p in (ROOT / "tests").rglob("test_*.py")]
     text = "\n".join(t for t in tests if "def test_every_option_is_used_by_a_test" not in t)
@@ -148,7 +139,7 @@ def test_every_option_is_used_by_a_test() -> None:
         for names in (option.opts, option.secondary_opts)
         if names and not used & set(names)
     ]
-    assert set(unused) <= UNTRIED
+    assert unused == []
 
 
 def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:

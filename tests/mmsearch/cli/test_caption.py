@@ -79,6 +79,9 @@ def test_captions_are_measured(mmsearch: Mmsearch, photos: Path, blip: str) -> N
     assert done.code in (0, 5)
     result = json.loads(done.out)
     assert result["pictures"] == 2
+    fewer = mmsearch("eval-captions", photos / "pairs.csv", "--captioner", blip, "--first", "1",
+                     "--format", "json")  # fmt: skip
+    assert json.loads(fewer.out)["pictures"] == 1
     assert list(result["figures"]) == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "chrF", "CIDEr"]
 
 

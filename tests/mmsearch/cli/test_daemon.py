@@ -83,3 +83,7 @@ def test_searches_with_a_daemon_find_what_those_without_find(
     wait_for_another_than(pid)  # a new one has taken its place
     assert mmsearch("daemon", "stop").code == 0
     assert mmsearch("daemon", "status").code == 1
+
+
+def test_a_daemon_without_questions_leaves(mmsearch: Mmsearch) -> None:
+    assert mmsearch("daemon", "run", "color", "--daemon-idle", "0.005").code == 0

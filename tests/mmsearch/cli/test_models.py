@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from index_store import Store
+from tests.conftest import shared_data
 from tests.mmsearch.cli.conftest import Mmsearch
 from tests.mmsearch.conftest import paint
 
@@ -122,3 +123,19 @@ def test_the_starter_is_exported_with_figures(mmsearch: Mmsearch, tmp_path: Path
     assert (again.code, "not empty" in again.err) == (2, True)
     assert mmsearch("models", "export", "color", "other").code == 4
     assert not (tmp_path / "other").exists()
+
+
+def test_an_export_in_8_bits_is_checked_on_ones_own_pictures(mmsearch: Mmsearch) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    pictures = shared_data("messy") / "exif_rotated"
+    how = ("models", "export", "starter", "out", "--int8", "--pictures", pictures, "--least-cosine")
+    done = mmsearch(*how, "0.9")
+    assert done.code == 0, done.err
+    checked = json.loads(Path("out/config.json").read_text())["checked"]
+    assert checked["int8"]
+    assert 0 < checked["pictures"]["n"] <= len(list(pictures.iterdir()))
+    refused = mmsearch(*how, "1", "--force")
+    assert refused.code != 0
+    assert "least cosine" in refused.err
+    assert json.loads(Path("out/config.json").read_text())["checked"] == checked

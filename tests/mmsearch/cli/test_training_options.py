@@ -15,6 +15,7 @@ pytest.importorskip("transformers")
 
 from tests.conftest import shared_data
 from tests.mmsearch.cli.conftest import Mmsearch
+from tests.mmsearch.test_wordnet import write_wordnet
 
 HEADS = {
     "--freeze": "both", "--cache-views": "2", "--chunk": "4", "--captions": "2",
@@ -105,12 +106,17 @@ def test_train_a_reranker(mmsearch: Mmsearch, photographs: tuple[Path, Path]) ->
     assert any(Path("tokens").iterdir())
 
 
-def test_train_answers(mmsearch: Mmsearch) -> None:
-    data = json.loads((shared_data("daquar") / "dataset.json").read_text())
-    assert data["qa"]
-    done = mmsearch("train-answers", shared_data("daquar") / "dataset.json", "--base", "color",
-                    "--out", "head", "--test-split", "none", "--epochs", "1", "--members", "1",
-                    "--max-answers", "20", "--weight-decay", "0.2", "--dropout", "0.1",
-                    "--no-flip", "--threads", "1", "--quiet")  # fmt: skip
+def test_train_answers_and_measure_them(mmsearch: Mmsearch, tmp_path: Path) -> None:
+    data, nouns = shared_data("daquar") / "dataset.json", str(write_wordnet(tmp_path / "wordnet"))
+    done = mmsearch("train-answers", data, "--base", "color", "--out", "head", "--test-split",
+                    "none", "--epochs", "1", "--members", "1", "--max-answers", "20",
+                    "--weight-decay", "0.2", "--dropout", "0.1", "--no-flip", "--threads", "1",
+                    "--wordnet", nouns, "--quiet")  # fmt: skip
     assert done.code == 0, done.err
     assert len(json.loads(Path("head/answers.json").read_text())["answers"]) == 20
+    done = mmsearch("eval-answers", data, "--split", "test", "--answerer", "head:head", "--first",
+                    "7", "--wordnet", nouns, "--format", "json")  # fmt: skip
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["questions"] == 7
+    assert "WUPS@0.9" in found["figures"]["head:head"]

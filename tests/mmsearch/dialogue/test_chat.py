@@ -57,6 +57,15 @@ def test_the_model_searches_and_answers(
     ]  # fmt: skip
 
 
+def test_the_key_may_be_in_another_variable(
+    indexed: Mmsearch, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THEIR_KEY", "other")
+    script.replies = [says("Hello.")]
+    assert chat(indexed, script, "hello", "--key-env", "THEIR_KEY").code == 0
+    assert script.requests[0][0]["Authorization"] == "Bearer other"
+
+
 HOSTILE = [
     ("search", "not json"),
     ("search", "[]"),
