@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mmsearch.train.starter import Model
 
 NAME = "starter-1"
+STORED = "float16, word table and large head layers int8; arithmetic in float32"
 SMALL = 1024  # tensors of fewer elements stay float32: biases, norms
 LARGE = 2**20  # matrices of as many become int8: heads that see thousands of features
 
@@ -99,7 +100,7 @@ def export(model: Model, out: Path, *, resize_mode: str) -> None:
         "weights_hash": bundle_hash(out),
         "normalized": True,
         "optimized": ["textual"],
-        "weights": "float16, word table and large head layers int8; arithmetic in float32",
+        "weights": STORED,
         "license": "weights trained on Flickr8k: research and non-commercial use; see README.md",
     }
     _write_json(out / "config.json", config)

@@ -15,7 +15,7 @@ from mmsearch.encoders.checkpoint import read_checkpoint
 from mmsearch.encoders.onnx_graph import optimised
 from mmsearch.encoders.onnx_writer import write_config
 from mmsearch.errors import ModelUnavailable
-from mmsearch.train.export_starter import save_narrow
+from mmsearch.train.export_starter import STORED, save_narrow
 
 LICENSE = (
     "weights trained on Flickr8k, OpenMoji (CC BY-SA 4.0), fashion and RSICD pictures: research "
@@ -47,7 +47,7 @@ def release(checkpoint: Path, out: Path, *, name: str) -> None:
     config |= {
         "name": name,
         "optimized": ["textual"],
-        "weights": "float16, word table and large head layers int8; arithmetic in float32",
+        "weights": STORED,
         "license": LICENSE,
     }
     write_config(out, config)

@@ -11,12 +11,14 @@ well, the others know them only as pictures, and the mean of both cosines is bet
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mmsearch.encoders.checkpoint import read_checkpoint
+from mmsearch.encoders.torch_backend import DualModel
 from mmsearch.errors import ModelUnavailable
 from mmsearch.train.export_towers import write_starter
 from mmsearch.train.heads import Head, TwinHead
@@ -51,18 +53,10 @@ def new_heads(
     model = dual.module
     assert isinstance(model, StarterModel)
     tower = imagenet_tower(opened.image_size, SMALLER if lite == 1 else QUARTERS)
-    seen, told = [], []
-    with torch.no_grad():
-        for source in sources:
-            some = read_pairs(source, split="train").limited(PICTURES, seed=seed)
-            seen += [tower(pixels) for _, pixels in pictures(some, dual, size=32, workers=2)]
-            texts = [row.captions[0] for row in some.rows]
-            parts = range(0, len(texts), TEXTS_AT_ONCE)
-            told += [model.words(dual.tokenize(texts[i : i + TEXTS_AT_ONCE])) for i in parts]
+    both = _rows(dual, sources, seed, tower, model.words)
     torch.manual_seed(seed)
     heads = [
-        Head(rows.mean(0), rows.std(0), hidden=hidden, dim=dim, dropout=DROPOUT)
-        for rows in (torch.cat(seen), torch.cat(told))
+        Head(rows.mean(0), rows.std(0), hidden=hidden, dim=dim, dropout=DROPOUT) for rows in both
     ]
     return StarterModel(tower, model.text, (heads[0], heads[1]))
 
@@ -121,20 +115,23 @@ def narrow(model: StarterModel, rows: Tensor, *, dim: int) -> float:
     return float(values[-dim:].sum() / values.sum())
 
 
-def _vectors(bundle: Path, sources: list[str], seed: int) -> tuple[StarterModel, Tensor]:
-    """Return a starter, and its vectors of pictures and of as many captions."""
-    dual, _ = load_starter(bundle)
-    model = dual.module
-    assert isinstance(model, StarterModel)
-    rows = []
+def _rows(
+    dual: DualModel,
+    sources: list[str],
+    seed: int,
+    images: Callable[[Tensor], Tensor],
+    texts: Callable[[dict[str, Tensor]], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Return what two functions give for some pictures of each source, and a caption of each."""
+    seen, told = [], []
     with torch.no_grad():
         for source in sources:
             some = read_pairs(source, split="train").limited(PICTURES, seed=seed)
-            rows += [model.images(pixels) for _, pixels in pictures(some, dual, size=32, workers=2)]
-            texts = [row.captions[0] for row in some.rows]
-            parts = range(0, len(texts), TEXTS_AT_ONCE)
-            rows += [model.texts(dual.tokenize(texts[i : i + TEXTS_AT_ONCE])) for i in parts]
-    return model, torch.cat(rows)
+            seen += [images(pixels) for _, pixels in pictures(some, dual, size=32, workers=2)]
+            captions = [row.captions[0] for row in some.rows]
+            parts = range(0, len(captions), TEXTS_AT_ONCE)
+            told += [texts(dual.tokenize(captions[i : i + TEXTS_AT_ONCE])) for i in parts]
+    return torch.cat(seen), torch.cat(told)
 
 
 def _same(what: str, one: torch.nn.Module, other: torch.nn.Module) -> None:
@@ -170,7 +167,10 @@ def main(argv: list[str] | None = None) -> None:
         sizes = {"lite": args.lite, "hidden": args.hidden, "dim": args.dim}
         model = new_heads(args.bundle, args.pairs, **sizes, seed=args.seed)
     elif args.doing == "narrow":
-        model, rows = _vectors(args.bundle, args.pairs, args.seed)
+        dual, _ = load_starter(args.bundle)
+        model = dual.module
+        assert isinstance(model, StarterModel)
+        rows = torch.cat(_rows(dual, args.pairs, args.seed, model.images, model.texts))
         kept = narrow(model, rows, dim=args.dim)
         print(f"{args.dim} of {rows.shape[1]} dimensions keep {100 * kept:.2f} %")
     else:
