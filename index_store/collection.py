@@ -14,7 +14,7 @@ import numpy as np
 from index_store import hits, rows
 from index_store.db import ReadPool, on_the_newest
 from index_store.errors import BadVectors, CollectionNotFound, SpaceMismatch
-from index_store.masks import Masks
+from index_store.masks import Masks, live_rows
 from index_store.scan import Scan
 from index_store.shelf import Shelf, load_shelf
 from index_store.types import KINDS, AddReport, Failure, Item, Kind, Match, Space, Stamp, Vectors
@@ -338,7 +338,8 @@ class Collection(Upkeep):
 
         with self._readers.snapshot() as connection:
             shelves = {k: self._shelf(connection, k) for k in KINDS}
-        return Bench(self._path, self._id, kind, shelves, self._readers, self._writer)
+            live = {k: live_rows(connection, self._id, k, s.end) for k, s in shelves.items()}
+        return Bench(self._path, self._id, kind, shelves, live, self._readers, self._writer)
 
 
 def _condition(where: Where | None) -> tuple[str, list[object]]:

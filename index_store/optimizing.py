@@ -6,7 +6,6 @@ its recall on texts, which lie far from all pictures.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,6 @@ import numpy as np
 from index_store import ann, hits
 from index_store.db import ReadPool
 from index_store.errors import BadVectors
-from index_store.masks import live_rows
 from index_store.publish import build
 from index_store.publish import publish as publish_index
 from index_store.recipe import (
@@ -75,12 +73,14 @@ Built = tuple[Trial, Recipe, ann.AnnIndex | None]
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A collection as it is measured."""
+    """A collection as it is measured. live: by kind and position, whether it belongs to an item,
+    as the snapshot saw it that the shelves are of."""
 
     store: Path
     collection: int
     kind: Kind
     shelves: Mapping[Kind, Shelf]
+    live: Mapping[Kind, Mask]
     readers: ReadPool
     writer: Writer | None
 
@@ -105,13 +105,8 @@ def optimize(
 ) -> OptimizeReport:  # fmt: skip
     """See `Collection.optimize`. exact: whether exact search may be chosen; thorough: as in
     `trials`."""
-    shelf = bench.shelf
-    with bench.readers.snapshot() as connection:
-        live = live_rows(connection, bench.collection, bench.kind, shelf.end)
-        if vectors is None:
-            queries = stored_queries(connection, bench.collection, bench.kind, bench.shelves)
-        else:
-            queries = Queries(vectors, "given")
+    shelf, live = bench.shelf, bench.live[bench.kind]
+    queries = stored_queries(bench) if vectors is None else Queries(vectors, "given")
     tries = families(shelf.slots, queries.vectors.shape[1], target, indexes, queries)
     if not exact:
         tries = [f for f in tries if f[0].kind != "exact"]
@@ -229,24 +224,22 @@ def families(
     return choose(n, dim, target, modality=queries.own is None)
 
 
-def stored_queries(
-    connection: sqlite3.Connection, collection: int, kind: Kind, shelves: Mapping[Kind, Shelf]
-) -> Queries:
+def stored_queries(bench: Bench) -> Queries:
     """Return stored vectors of the other kind, which is what will be asked; else, if there are
     too few of them, of the same kind. At most 400, spread evenly; fewer if fewer are stored."""
-    other: Kind = "text" if kind == "image" else "image"
-    for asked in (other, kind):
-        positions = np.flatnonzero(live_rows(connection, collection, asked, shelves[asked].end))
+    other: Kind = "text" if bench.kind == "image" else "image"
+    for asked in (other, bench.kind):
+        positions = np.flatnonzero(bench.live[asked])
         chosen = positions[np.unique(np.linspace(0, len(positions) - 1, QUERIES).astype(np.int64))
                            if len(positions) else slice(0)]  # fmt: skip
-        if len(chosen) >= FEWEST_QUERIES or asked == kind:
+        if len(chosen) >= FEWEST_QUERIES or asked == bench.kind:
             break
     vectors = np.empty((len(chosen), 0), np.float32)
-    for part in shelves[asked].parts:
+    for part in bench.shelves[asked].parts:
         here = chosen[(chosen >= part.base) & (chosen < part.base + len(part.rows))]
         rows = decode(part.rows[here - part.base])
         vectors = rows if not vectors.size else np.concatenate([vectors, rows])
-    return Queries(vectors, asked, chosen if asked == kind else None)
+    return Queries(vectors, asked, chosen if asked == bench.kind else None)
 
 
 def _truth(shelf: Shelf, live: Mask, queries: Queries) -> list[Positions]:

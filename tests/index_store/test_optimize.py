@@ -194,6 +194,29 @@ def test_searches_and_writes_go_on_while_an_index_is_built(pictures: Collection)
         assert found(pictures, cone(1, 100 + n), 1) == [[f"new{n}"]]
 
 
+@pytest.mark.parametrize("change", ["add", "compact"])
+def test_what_is_committed_before_the_first_trial_does_not_matter(
+    change: str, pictures: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures.delete(pictures.keys()[:700])
+    before = pictures.count()
+    bench = pictures._bench
+
+    def looked_at_early(kind):
+        made = bench(kind)
+        if change == "add":
+            pictures.add([Item(f"late{i}") for i in range(50)], cone(50, 9))
+        else:
+            assert pictures.compact(kind) is not None
+        return made
+
+    monkeypatch.setattr(pictures, "_bench", looked_at_early)
+    report = pictures.optimize(queries=cone(40, 2), indexes=["hnsw-sq8"])
+    assert report.rows == before
+    assert report.published is (change == "add")
+    assert found(pictures, pictures.vectors(pictures.keys()[-1:]), 1) == [pictures.keys()[-1:]]
+
+
 @pytest.mark.parametrize("kind", ["pq4fs", "ivf-sq8", "hnsw-sq8"])
 @pytest.mark.parametrize("part", [0.5, 0.1, 0.01])
 def test_a_filtered_query_finds_what_filtered_exact_search_finds(
