@@ -13,6 +13,7 @@ from mmsearch.cli.options import note, threads_option
 
 if TYPE_CHECKING:
     from mmsearch.models import ModelInfo
+    from mmsearch.models.debiasing import Debiased
 
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -86,19 +87,23 @@ def info_command(spec: str, format_: str) -> int:
               "else scikit-image's photographs, else generated ones].")  # fmt: skip
 @click.option("--least-cosine", type=click.FloatRange(-1, 1), metavar="X",
               help="How alike each vector must be [default: 0.999; with --int8 0.99].")  # fmt: skip
+@click.option("--debias", metavar="PAIRS", multiple=True,
+              help="Take hubness off: pictures that are a little like every text come up less. "
+              "Pictures with captions, as for `mmsearch train`; may be repeated.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the model that is in DIR.")
 @threads_option
 @FORMAT
 @click.option("-q", "--quiet", is_flag=True, help="Only the result.")
 def export_command(
     spec: str, out: Path, int8: bool, pictures: str | None, least_cosine: float | None,
-    force: bool, threads: int | None, format_: str, quiet: bool,
+    debias: tuple[str, ...], force: bool, threads: int | None, format_: str, quiet: bool,
 ) -> int:  # fmt: skip
     """Write the model SPEC into DIR as ONNX files, which need no torch.
 
     \b
     mmsearch models export checkpoint:tuned tuned-onnx
     mmsearch models export open_clip:ViT-B-32/openai clip-int8 --int8 --pictures ~/Pictures
+    mmsearch models export open_clip:ViT-B-32/openai clip-fair --debias captions.csv
 
     The copy is compared with its source, picture by picture and text by text, before it is put in
     place; config.json keeps the figures. It is a model of its own: vectors of the two do not mix.
@@ -109,8 +114,8 @@ def export_command(
     from mmsearch.models.export import export_model
 
     made = export_model(
-        spec, out, int8=int8, pictures=pictures, least=least_cosine, force=force,
-        threads=threads, say=(lambda _: None) if quiet else note,
+        spec, out, int8=int8, pictures=pictures, least=least_cosine, debias=debias,
+        force=force, threads=threads, say=(lambda _: None) if quiet else note,
     )  # fmt: skip
     if format_ == "json":
         click.echo(json.dumps({"schema": 1, "export": made.as_dict()}, indent=2))
@@ -120,6 +125,8 @@ def export_command(
             click.echo(f"cosine on {found.n} {what}: least {found.least:.5f}, "
                        f"mean {found.mean:.5f}")  # fmt: skip
         click.echo(f"checked on: {made.checked_on}")
+        if made.debiased:
+            click.echo(_told(made.debiased))
     if not quiet:
         note(f"use it as --model onnx:{out}, or: mmsearch models add {out} --name NAME")
     return Exit.OK
@@ -214,6 +221,19 @@ def as_dict(model: ModelInfo) -> dict[str, Any]:
     from pathlib import Path
 
     return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(model).items()}
+
+
+def _told(debiased: Debiased) -> str:
+    """Return what taking hubness off did to the held-out pairs."""
+    lines = [f"hubness by {debiased.bank} captions, sharpness {debiased.sharpness:g}, "
+             f"weight {debiased.weight:g}; held-out R@1/5/10:"]  # fmt: skip
+    was, now = debiased.before.figures(), debiased.after.figures()
+    for way in was:
+        old, new = (
+            "/".join(f"{side[way][f'R@{k}']:.1f}" for k in (1, 5, 10)) for side in (was, now)
+        )
+        lines.append(f"  {way.replace('_to_', ' -> ')}: {old} -> {new}")
+    return "\n".join(lines)
 
 
 def _percent(value: float | None) -> str:

@@ -35,6 +35,8 @@ def write_tower(
     call: Callable[..., Tensor],
     example: tuple[Tensor, ...],
     axes: dict[str, dict[int, str]],
+    *,
+    opset: int = OPSET,
 ) -> None:
     """Write one tower as `path`, its large weights in `path`.data.
 
@@ -44,6 +46,7 @@ def write_tower(
         call: from tensors as in `example` to (n, dim).
         example: one tensor an input; n of 2, as an exporter takes 1 for a constant.
         axes: the inputs' names in order, each with the names of its free dimensions.
+        opset: of the graph.
 
     Raises:
         OSError: the folder cannot be written.
@@ -63,7 +66,7 @@ def write_tower(
                 input_names=list(axes),
                 output_names=["embedding"],
                 dynamic_axes={**axes, "embedding": {0: "n"}},
-                opset_version=OPSET,
+                opset_version=opset,
                 dynamo=False,
             )
     finally:

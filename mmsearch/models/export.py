@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from mmsearch.models.probes import find_probes
 
 if TYPE_CHECKING:
     from mmsearch.encoders.torch_backend import DualModel
+    from mmsearch.models.debiasing import Debiased, FairEncoder
     from mmsearch.models.probes import Probes
     from mmsearch.types import Encoder
 
@@ -44,6 +45,7 @@ class Exported:
     texts: Agreement
     any_length: bool
     megabytes: float
+    debiased: Debiased | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -57,6 +59,7 @@ class Exported:
             **agreement,
             "any_length": self.any_length,
             "megabytes": self.megabytes,
+            **({"debiased": self.debiased.as_dict()} if self.debiased else {}),
         }
 
 
@@ -67,6 +70,7 @@ def export_model(
     int8: bool = False,
     pictures: str | None = None,
     least: float | None = None,
+    debias: Sequence[str] = (),
     force: bool = False,
     threads: int | None = None,
     say: Say = lambda _: None,
@@ -82,6 +86,7 @@ def export_model(
         pictures: what to check on, as for `mmsearch index`; None: see `find_probes`.
         least: the least cosine that will do, for each picture and text; None: 0.999, with `int8`
             0.99.
+        debias: pairs, as for `mmsearch train`, whose hubness is taken off (`debiasing`).
         force: replace a model that is in the folder.
         threads: CPU threads.
         say: gets a line now and then.
@@ -103,6 +108,7 @@ def export_model(
         probes = replace(probes, texts=[text for text in probes.texts if len(text) > 1])
     say(f"loading {resolved}")
     source = load_encoder(resolved, threads=threads, device="cpu")
+    fair, debiased = _debiased(source, debias, say) if debias else (None, None)
     made: list[Exported] = []
 
     def write(folder: Path) -> None:
@@ -110,15 +116,20 @@ def export_model(
         free = _write(source, resolved, folder, simplify=not int8)
         if int8:
             _quantize(folder, say)
+        if fair:
+            from mmsearch.models.debiasing import append
+
+            append(folder, fair.heads)
         say(f"checking ({probes.source})")
         bound = least if least is not None else LEAST_INT8 if int8 else LEAST
-        checked = _checked(source, folder, probes, bound)
-        _record(folder, resolved, int8, probes, checked)
+        checked = _checked(fair or source, folder, probes, bound)
+        _record(folder, resolved, int8, probes, checked, debiased)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         name = load_encoder(f"onnx:{folder}").space.name
         made.append(
-            Exported(out, resolved, name, int8, probes.source, *checked, free, round(size / 1e6, 1))
-        )
+            Exported(out, resolved, name, int8, probes.source, *checked, free,
+                     round(size / 1e6, 1), debiased)
+        )  # fmt: skip
 
     replace_folder(out, write)
     return made[0]
@@ -142,6 +153,14 @@ def check_free(out: Path, *, force: bool) -> None:
             raise BadSource(f"{out} is not empty; {advice}")
     elif out.exists() or out.is_symlink():
         raise BadSource(f"{out} is no folder")
+
+
+def _debiased(source: Encoder, pairs: Sequence[str], say: Say) -> tuple[FairEncoder, Debiased]:
+    try:
+        from mmsearch.models.debiasing import debiased
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"mmsearch models export --debias ({error.name})", "train") from error
+    return debiased(source, pairs, say=say)
 
 
 def _write(source: Encoder, spec: str, folder: Path, *, simplify: bool) -> bool:
@@ -254,8 +273,9 @@ def _checked(
 
 
 def _record(
-    folder: Path, spec: str, int8: bool, probes: Probes, checked: tuple[Agreement, Agreement]
-) -> None:
+    folder: Path, spec: str, int8: bool, probes: Probes, checked: tuple[Agreement, Agreement],
+    debiased: Debiased | None,
+) -> None:  # fmt: skip
     """Add to config.json, which the weights' hash does not cover, what was measured."""
     config = read_json(folder / "config.json")
     pictures, texts = (agreement.as_dict() for agreement in checked)
@@ -266,6 +286,8 @@ def _record(
         "pictures": pictures,
         "texts": texts,
     }
+    if debiased:
+        config["debiased"] = debiased.as_dict()
     _write_json(folder / "config.json", config)
 
 

@@ -6,6 +6,8 @@ picture tower is ImageNet's and whose text tower is the bundle's, with new heads
 side by side into one checkpoint: stages that were tuned on the training pictures know those too
 well, the others know them only as pictures, and the mean of both cosines is better than either.
 `... narrow BUNDLE OUT PAIRS... --dim N` brings the vectors of what was joined back to N dimensions.
+`... debias BUNDLE OUT PAIRS...` takes hubness off, last of all (`querybank`), by a caption of each
+training picture.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ from mmsearch.train.export_towers import write_starter
 from mmsearch.train.heads import Head, TwinHead
 from mmsearch.train.loading import pictures
 from mmsearch.train.pairs import read_pairs
+from mmsearch.train.querybank import AskingHead, BankedHead, debias
 from mmsearch.train.starter_image import QUARTERS, ROOT, SMALLER, imagenet_tower
 from mmsearch.train.starter_model import DROPOUT, StarterModel, add_tower, load_starter
 from mmsearch.train.trainable import describe
 
 PICTURES = 300  # of each set; features are standardised by them
+SHARPNESS, WEIGHT = 25.0, 0.5  # chosen on the validation splits
 TEXTS_AT_ONCE = 64
 
 
@@ -75,8 +79,10 @@ def join(first: StarterModel, second: StarterModel, *, share: float) -> StarterM
         ModelUnavailable: the second has two heads, or a tower differs where both share it.
     """
     image, text = second.image_head, second.text_head
-    if isinstance(image, TwinHead) or isinstance(text, TwinHead):
+    if not (isinstance(image, Head) and isinstance(text, Head)):
         raise ModelUnavailable("a starter of two cannot be the second of another")
+    if isinstance(first.image_head, BankedHead) or isinstance(first.text_head, AskingHead):
+        raise ModelUnavailable("hubness is taken off last: nothing can be joined to that")
     _same("text tower", first.text, second.text)
     if first.image.sight.lite == second.image.sight.lite:
         _same("first picture stages", *(m.image.stages(ROOT + 1) for m in (first, second)))
@@ -115,20 +121,47 @@ def narrow(model: StarterModel, rows: Tensor, *, dim: int) -> float:
     return float(values[-dim:].sum() / values.sum())
 
 
+def take_off(
+    model: StarterModel, images: Tensor, texts: Tensor,
+    *, sharpness: float = SHARPNESS, weight: float = WEIGHT,
+) -> None:  # fmt: skip
+    """Let a starter give vectors without hubness, two dimensions wider; it is changed.
+
+    Args:
+        model: without that so far.
+        images: (n, dim) rows of some pictures that it gives.
+        texts: (m, dim) rows of the bank.
+        sharpness: see `querybank`.
+        weight: of a picture's hubness.
+
+    Raises:
+        ModelUnavailable: it was done before.
+    """
+    image, text = model.image_head, model.text_head
+    if isinstance(image, BankedHead) or isinstance(text, AskingHead):
+        raise ModelUnavailable("hubness was taken off this starter before")
+    heads = debias((image, text), images, texts, sharpness=sharpness, weight=weight)
+    model.image_head, model.text_head = heads
+
+
 def _rows(
     dual: DualModel,
     sources: list[str],
     seed: int,
     images: Callable[[Tensor], Tensor],
     texts: Callable[[dict[str, Tensor]], Tensor],
+    *,
+    every: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Return what two functions give for some pictures of each source, and a caption of each."""
+    """Return what two functions give for some training pictures of each source, and for a caption
+    of each of them, or of every one."""
     seen, told = [], []
     with torch.no_grad():
         for source in sources:
-            some = read_pairs(source, split="train").limited(PICTURES, seed=seed)
+            pairs = read_pairs(source, split="train")
+            some = pairs.limited(PICTURES, seed=seed)
             seen += [images(pixels) for _, pixels in pictures(some, dual, size=32, workers=2)]
-            captions = [row.captions[0] for row in some.rows]
+            captions = [row.captions[0] for row in (pairs if every else some).rows]
             parts = range(0, len(captions), TEXTS_AT_ONCE)
             told += [texts(dual.tokenize(captions[i : i + TEXTS_AT_ONCE])) for i in parts]
     return torch.cat(seen), torch.cat(told)
@@ -149,13 +182,16 @@ def main(argv: list[str] | None = None) -> None:
     base = doing.add_parser("base", help="new heads on ImageNet's stages")
     both = doing.add_parser("join", help="a starter and trained second heads as one")
     fewer = doing.add_parser("narrow", help="fewer dimensions for what was joined")
-    for one in (base, both, fewer):
+    fair = doing.add_parser("debias", help="take hubness off, by what it is like in training")
+    for one in (base, both, fewer, fair):
         one.add_argument("bundle", type=Path, help="the first starter, or what was joined")
-    for one in (base, fewer):
+    for one in (base, fewer, fair):
         one.add_argument("out", type=Path)
         one.add_argument("pairs", nargs="+", help="pictures with captions, as for mmsearch train")
         one.add_argument("--seed", type=int, default=0)
     fewer.add_argument("--dim", type=int, default=192)
+    fair.add_argument("--sharpness", type=float, default=SHARPNESS, help="T")
+    fair.add_argument("--weight", type=float, default=WEIGHT, help="of a picture's hubness")
     base.add_argument("--lite", type=int, choices=(1, 2), default=2, help="EfficientNet-Lite")
     base.add_argument("--hidden", type=int, default=1024)
     base.add_argument("--dim", type=int, default=384)
@@ -166,13 +202,17 @@ def main(argv: list[str] | None = None) -> None:
     if args.doing == "base":
         sizes = {"lite": args.lite, "hidden": args.hidden, "dim": args.dim}
         model = new_heads(args.bundle, args.pairs, **sizes, seed=args.seed)
-    elif args.doing == "narrow":
+    elif args.doing in ("narrow", "debias"):
         dual, _ = load_starter(args.bundle)
         model = dual.module
         assert isinstance(model, StarterModel)
-        rows = torch.cat(_rows(dual, args.pairs, args.seed, model.images, model.texts))
-        kept = narrow(model, rows, dim=args.dim)
-        print(f"{args.dim} of {rows.shape[1]} dimensions keep {100 * kept:.2f} %")
+        every = args.doing == "debias"
+        rows = _rows(dual, args.pairs, args.seed, model.images, model.texts, every=every)
+        if args.doing == "narrow":
+            kept = narrow(model, torch.cat(rows), dim=args.dim)
+            print(f"{args.dim} of {rows[0].shape[1]} dimensions keep {100 * kept:.2f} %")
+        else:
+            take_off(model, *rows, sharpness=args.sharpness, weight=args.weight)
     else:
         read_checkpoint(args.trained)  # says what is wrong with it
         first, second = (load_starter(f)[0].module for f in (args.bundle, args.trained / "model"))

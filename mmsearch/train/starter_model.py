@@ -19,6 +19,7 @@ from mmsearch.errors import ModelUnavailable
 from mmsearch.preprocess import Preprocess
 from mmsearch.train.heads import Head, TwinHead
 from mmsearch.train.onnx_weights import Weights, read_graph
+from mmsearch.train.querybank import AskingHead, BankedHead
 from mmsearch.train.starter_image import (
     LEVELS,
     PLAIN,
@@ -33,15 +34,14 @@ from mmsearch.train.starter_image import (
 
 DROPOUT = 0.4  # of the heads, as in the starter's own recipe
 SIGHTS = {sight.width: sight for sight in (PLAIN, LEVELS, QUARTERS, SMALLER)}
+AnyHead = Head | TwinHead | BankedHead | AskingHead
 _BERT = re.compile(r"(?:^|\.)((?:embeddings|encoder)\..+)$")
 
 
 class StarterModel(nn.Module):
     """Both towers and their heads; `images` and `texts` give unit rows."""
 
-    def __init__(
-        self, image: ImageTower, bert: nn.Module, heads: tuple[Head | TwinHead, Head | TwinHead]
-    ) -> None:
+    def __init__(self, image: ImageTower, bert: nn.Module, heads: tuple[AnyHead, AnyHead]) -> None:
         super().__init__()
         self.image, self.text = image, bert
         self.image_head, self.text_head = heads
@@ -182,12 +182,23 @@ def _place(name: str) -> int:
     return 2 if ".companion." in name else int(".second." in name)
 
 
-def _head(values: dict[str, Weights], *, apart: bool) -> Head | TwinHead:
+def _head(values: dict[str, Weights], *, apart: bool) -> AnyHead:
     own = {
         name.split("head.", 1)[1]: torch.from_numpy(np.array(value))
         for name, value in values.items()
         if "head." in name and "/" not in name
     }
+    if "constant" not in own:
+        return _plain(own, apart=apart)
+    inner = {n.removeprefix("inner."): v for n, v in own.items() if n.startswith("inner.")}
+    plain = _plain(inner, apart=apart)
+    head = BankedHead(plain, own["bank"]) if "bank" in own else AskingHead(plain)
+    for name, value in head.named_buffers(recurse=False):
+        value.copy_(own[name])
+    return head
+
+
+def _plain(own: dict[str, Tensor], *, apart: bool) -> Head | TwinHead:
     return _twin(own, apart=apart) if "parts" in own else _single(own)
 
 
@@ -215,8 +226,11 @@ def _single(own: dict[str, Tensor]) -> Head:
     return head
 
 
-def _tower(head: Head | TwinHead) -> ImageTower:
+def _tower(head: AnyHead) -> ImageTower:
     """Return a tower with random weights that gives what the head sees."""
+    if isinstance(head, BankedHead | AskingHead):
+        assert isinstance(head.inner, Head | TwinHead)
+        return _tower(head.inner)
     if isinstance(head, Head):
         return ImageTower(SIGHTS[head.width])
     tower = _tower(head.first)

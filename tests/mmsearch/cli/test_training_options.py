@@ -120,3 +120,14 @@ def test_train_answers_and_measure_them(mmsearch: Mmsearch, tmp_path: Path) -> N
     found = json.loads(done.out)
     assert found["questions"] == 7
     assert "WUPS@0.9" in found["figures"]["head:head"]
+
+
+def test_export_without_hubness(mmsearch: Mmsearch, photographs: tuple[Path, Path]) -> None:
+    _, table = photographs
+    done = mmsearch("models", "export", "starter", "fair", "--debias", table, "-q")
+    if done.code:  # so few pictures may well gain nothing, which is said and leaves nothing
+        assert "is best left as it is" in done.err
+        assert not Path("fair").exists()
+    else:
+        assert "held-out R@1/5/10" in done.out
+        assert mmsearch("eval", table, "--model", "onnx:fair").code == 0

@@ -251,3 +251,45 @@ def test_generated_pictures_are_called_so(monkeypatch):
     assert "generated" in probes.source
     sizes = [image.size for image in probes.pictures()]
     assert len(set(sizes)) == len(sizes) == 8
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A table of 40 pictures of one colour each, with a caption."""
+    rng = np.random.default_rng(1)
+    lines = ["image,caption"]
+    for n, color in enumerate(rng.integers(256, size=(40, 3)).tolist()):
+        paint(tmp_path / f"pairs/{n}.png", tuple(color))
+        lines.append(f"{n}.png,a picture of colour number {n} {bytes(color).hex()}")
+    table = tmp_path / "pairs/table.csv"
+    table.write_text("\n".join(lines))
+    return str(table)
+
+
+@pytest.mark.parametrize("how", ["onnx", "int8"])
+def test_hubness_is_taken_off_in_the_graph_too(how, open_clip_spec, pairs, tmp_path):
+    spec = open_clip_spec("tiny-clip")
+    if how == "onnx":
+        export_model(spec, tmp_path / "plain")
+        spec = f"onnx:{tmp_path / 'plain'}"
+    made = export_model(spec, tmp_path / "out", debias=[pairs], int8=how == "int8", least=0.9)
+    assert made.pictures.least > (0.9 if how == "int8" else 0.999)
+    assert made.debiased.bank == 32
+    assert json.loads((tmp_path / "out/config.json").read_text())["debiased"]["bank"] == 32
+    source, encoder = load_encoder(spec, device="cpu"), load_encoder(f"onnx:{tmp_path / 'out'}")
+    assert encoder.space.dim == source.space.dim + 2
+    assert made.space == encoder.space.name
+    images = [picture(size) for size in ((80, 50), (31, 90), (400, 300))]
+    texts = ["two dogs", "a red car in the street"]
+    plain, fair = (
+        e.encode_texts(texts) @ e.encode_images(np.stack([e.prepare(i) for i in images])).T
+        for e in (source, encoder)
+    )
+    # What is taken off is one number a picture.
+    if how == "int8":
+        return
+    share = (fair[0] - fair[1]) @ (plain[0] - plain[1]) / np.sum((plain[0] - plain[1]) ** 2)
+    rest = fair - share * plain
+    assert 0.3 < share < 1
+    np.testing.assert_allclose(rest[0], rest[1], atol=1e-4)
+    assert np.ptp(rest) > 0.001

@@ -14,7 +14,7 @@ from mmsearch.train.export_towers import write_starter  # noqa: E402
 from mmsearch.train.frozen_texts import FrozenTexts  # noqa: E402
 from mmsearch.train.heads import Head, TwinHead  # noqa: E402
 from mmsearch.train.release_starter import release  # noqa: E402
-from mmsearch.train.second_starter import join, narrow  # noqa: E402
+from mmsearch.train.second_starter import join, narrow, take_off  # noqa: E402
 from mmsearch.train.starter_image import (  # noqa: E402
     LEVELS,
     PLAIN,
@@ -49,6 +49,11 @@ def single(sight: Sight, seed: int = 0) -> StarterModel:
         for parameter in [*tower.blocks[5:].parameters(), *tower.top.parameters()]:
             parameter.mul_(1 + 0.01 * seed)
     return StarterModel(tower, words, (image, text)).eval()
+
+
+def unit(n: int) -> torch.Tensor:
+    """Return (n, 18) unit rows."""
+    return torch.nn.functional.normalize(torch.randn(n, 18), dim=1)
 
 
 def twin(share: float = 0.25) -> StarterModel:
@@ -106,6 +111,40 @@ def test_only_what_was_joined_is_narrowed():
         narrow(single(LEVELS), torch.eye(6), dim=3)
     with pytest.raises(ModelUnavailable, match="vectors of 6 cannot be narrowed to 7"):
         narrow(twin(), torch.eye(6), dim=7)
+
+
+@torch.no_grad()
+def test_a_starter_without_hubness_says_so_in_its_vectors(tmp_path, pixels):
+    model = triple()
+    words = load_starter(STARTER)[0].tokenize(TEXTS)
+    images, texts = model.images(pixels), model.texts(words)
+    some, bank = unit(40), unit(50)
+    take_off(model, some, bank, sharpness=25, weight=0.5)
+    new = model.images(pixels), model.texts(words)
+    for rows in new:
+        assert rows.shape[1] == images.shape[1] + 2
+        assert torch.allclose(rows.norm(dim=1), torch.ones(len(rows)), atol=1e-5)
+
+    def hubness(rows):
+        return torch.log(torch.exp(25 * rows @ bank.T).mean(1)) / 25
+
+    wanted = texts @ images.T - 0.5 * (hubness(images) - hubness(some).mean())
+    share = (new[1][:, :-2] @ new[0][:, :-2].T / (texts @ images.T)).mean()
+    assert torch.allclose(new[1] @ new[0].T, share * wanted, atol=1e-4)
+    write_starter(model, STARTER, tmp_path / "model")
+    describe(tmp_path, "starter", base="", alpha=0.0, forced=False)
+    release(tmp_path, tmp_path / "out", name="starter-9")
+    for folder in (tmp_path / "model", tmp_path / "out"):
+        dual, bundle = load_starter(folder)
+        assert bundle.dim == new[0].shape[1]
+        assert (dual.images(pixels) * new[0]).sum(1).min() > 0.9999
+        assert (dual.texts(words) * new[1]).sum(1).min() > 0.9999
+    with pytest.raises(ModelUnavailable, match="before"):
+        take_off(model, some, bank)
+    with pytest.raises(ModelUnavailable, match="last"):
+        join(model, single(SMALLER, seed=3), share=0.5)
+    with pytest.raises(ModelUnavailable, match="only what was joined"):
+        narrow(model, torch.eye(6), dim=3)
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 2, 3])
