@@ -70,10 +70,27 @@ class Exit:
     NO_MODEL = 4
     SOME_FAILED = 5
     INTERRUPTED = 130
+    BROKEN_PIPE = 141  # as of a program that SIGPIPE ends; of an index, it is not done
+
+
+class _ReaderLeft(Exception):
+    """The reader of our output has enough (| head). Of a BrokenPipeError click makes a 1."""
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)
+        except BrokenPipeError as error:
+            raise _ReaderLeft from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderLeft from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -113,7 +130,7 @@ def _by_parameter(command: click.Command, found: dict[str, Any]) -> dict[str, An
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done or hits, 1 no hits, 2 wrong call, 3 no usable index, "
-    "4 model unavailable, 5 some files failed, 130 interrupted.",
+    "4 model unavailable, 5 some files failed, 130 interrupted, 141 nobody reads the output.",
 )
 @click.version_option(__version__, prog_name="mmsearch")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -155,30 +172,36 @@ def run() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; never returns, but by SystemExit."""
-    arguments = sys.argv[1:] if args is None else args
+    try:
+        code = _call(sys.argv[1:] if args is None else args)
+        sys.stdout.flush()
+    except (BrokenPipeError, _ReaderLeft):
+        # What is left in the buffer would be written when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.BROKEN_PIPE
+    raise SystemExit(code)
+
+
+def _call(arguments: list[str]) -> int:
+    """Run the command line; return the exit code."""
     try:
         code = cli.main(arguments, prog_name="mmsearch", standalone_mode=False)
-        _flush()
-        raise SystemExit(code if isinstance(code, int) else Exit.OK)
+        return code if isinstance(code, int) else Exit.OK
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted; what was acknowledged is stored, run again to go on", arguments, 130)
-        _leave(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has enough (| head).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _leave(Exit.OK)
+        return Exit.INTERRUPTED
     except click.ClickException as error:
         if not _wants_json(arguments):
             error.show()
         else:
             _say(error.format_message(), arguments, error.exit_code, type(error).__name__)
-        _leave(error.exit_code)
+        return error.exit_code
     except Exception as error:
-        code = exit_code(error)
-        if code is None or "--debug" in arguments:
+        found = exit_code(error)
+        if found is None or "--debug" in arguments:
             raise
-        _say(str(error), arguments, code, type(error).__name__)
-        _leave(code)
+        _say(str(error), arguments, found, type(error).__name__)
+        return found
 
 
 def exit_code(error: Exception) -> int | None:
@@ -209,11 +232,3 @@ def _wants_json(arguments: list[str]) -> bool:
         (a == "--format" and b in {"json", "jsonl"}) or a in {"--format=json", "--format=jsonl"}
         for a, b in pairs
     )
-
-
-def _flush() -> None:
-    sys.stdout.flush()
-
-
-def _leave(code: int) -> None:
-    raise SystemExit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -127,9 +128,14 @@ def test_an_unexpected_error_is_not_hidden(
         main(["models", "list"])
 
 
-def test_a_reader_that_has_enough_ends_us_quietly(indexed: Mmsearch, tmp_path) -> None:
-    command = f"{sys.executable} -m mmsearch search red --store {tmp_path / 'store'} | true"
+@pytest.mark.parametrize(
+    "call", ["search red", "status", "--help", "search red --format json 2>&1", "serach 2>&1"]
+)
+def test_a_reader_that_has_enough_ends_us_quietly(indexed: Mmsearch, tmp_path, call: str) -> None:
+    # As SIGPIPE ends other programs: to a shell that is 128 + 13.
+    command = f"{sys.executable} -m mmsearch {call} | true; exit ${{PIPESTATUS[0]}}"
+    env = os.environ | {"MMSEARCH_HOME": str(tmp_path / "store")}
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+        ["bash", "-c", command], env=env, capture_output=True, text=True, check=False
     )
-    assert "Traceback" not in done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (141, "", "")
