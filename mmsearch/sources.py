@@ -79,6 +79,11 @@ def frame_uri(sort: str, path: str, at: float) -> str:
     return f"{uri_of(path)}#{marks.get(sort, f't={at:.3f}'.rstrip('0').rstrip('.'))}"
 
 
+def is_raw(uri: str) -> bool:
+    """Return whether a URI names the picture of a camera raw file."""
+    return is_part(uri) and uri.endswith("#preview")
+
+
 def is_film(path: str) -> bool:
     """Return whether a file's name is one of a film."""
     return path[path.rfind(".") + 1 :].lower() in FILMS

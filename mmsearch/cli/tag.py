@@ -104,6 +104,7 @@ def _write_beside(pictures: Sequence[Tagged]) -> bool:
     """Write the XMP files; return whether all could be written."""
     from mmsearch.cli.output import item_path
     from mmsearch.organise.sidecar import write_keywords
+    from mmsearch.sources import is_raw
     from mmsearch.uris import is_part, printable
 
     written = 0
@@ -111,7 +112,8 @@ def _write_beside(pictures: Sequence[Tagged]) -> bool:
     for picture in pictures:
         try:
             path = item_path(picture.item)
-            if not path or is_part(picture.item.uri):
+            uri = picture.item.uri
+            if not path or (is_part(uri) and not is_raw(uri)):
                 raise ValueError("it is inside another file, beside which no XMP file is read")
             written += write_keywords(path, list(picture.scores))
         except (OSError, ValueError) as error:

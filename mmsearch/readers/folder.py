@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mmsearch.errors import BadSource
 from mmsearch.isolation import is_installed
@@ -100,7 +101,7 @@ def read_folder(
             yield Skipped(_folder_key(directory), uri_of(directory), reason)
         else:
             yield from _pictures(root, directory, listing, rows, follow_links)
-            yield from _refused(directory, listing)
+            yield from _refused(root, directory, listing, rows)
             for name, kind in sorted(listing.containers):
                 yield from found_inside(os.path.join(directory, name), kind)
     if not os.path.isdir(root):  # an unplugged drive: what wasn't listed isn't deleted
@@ -213,28 +214,42 @@ def _pictures(
             continue
         if not modes.S_ISREG(stat.st_mode):
             continue
-        captions: tuple[str, ...] = ()
-        own = True
-        beside = caption_file(name, listing.texts)
-        if beside is not None:
-            text = os.path.join(directory, beside)
-            try:
-                captions = captions_beside(text)
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                yield Skipped(key_of(text), uri_of(text), f"captions: {reason_of(error)}")
-                own = False  # what it says is not known
-        told = caption_file(name, listing.sidecars)
-        sidecar = os.path.join(directory, told) if told else ""
-        row = rows.get(spelling(path[len(root) :].lstrip(os.sep))) if rows else None
-        extra = row.extra if row else None
-        if row:  # a folder above may have no such table, and knows nothing of its captions
-            captions, own = (*captions, *row.texts), False
-        yield picture(path, stat, captions=captions, extra=extra, sidecar=sidecar, own=own)
+        told, trouble = _told(root, directory, name, listing, rows)
+        if trouble:
+            yield trouble
+        yield picture(path, stat, **told)
 
 
-def _refused(directory: str, listing: _Listing) -> Iterator[Sample | Skipped]:
+def _told(
+    root: str, directory: str, name: str, listing: _Listing, rows: Mapping[str, Row]
+) -> tuple[dict[str, Any], Skipped | None]:
+    """Return what the files beside a picture and the root's table say of it, as `picture` takes
+    it; and what could not be read."""
+    captions: tuple[str, ...] = ()
+    own, trouble = True, None
+    beside = caption_file(name, listing.texts)
+    if beside is not None:
+        text = os.path.join(directory, beside)
+        try:
+            captions = captions_beside(text)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            trouble = Skipped(key_of(text), uri_of(text), f"captions: {reason_of(error)}")
+            own = False  # what it says is not known
+    told = caption_file(name, listing.sidecars)
+    sidecar = os.path.join(directory, told) if told else ""
+    below = os.path.join(directory, name)[len(root) :].lstrip(os.sep)
+    row = rows.get(spelling(below)) if rows else None
+    if row:  # a folder above may have no such table, and knows nothing of its captions
+        captions, own = (*captions, *row.texts), False
+    extra = row.extra if row else None
+    return {"captions": captions, "extra": extra, "sidecar": sidecar, "own": own}, trouble
+
+
+def _refused(
+    root: str, directory: str, listing: _Listing, rows: Mapping[str, Row]
+) -> Iterator[Sample | Skipped]:
     stems = {n.rpartition(".")[0] for n in listing.pictures} if listing.refused else set()
     raw = bool(listing.refused) and is_installed("raw")
     for name in sorted(listing.refused):
@@ -248,7 +263,10 @@ def _refused(directory: str, listing: _Listing) -> Iterator[Sample | Skipped]:
         except OSError:
             continue
         if raw and suffix in RAW:
-            yield raw_sample(path, stat)
+            told, trouble = _told(root, directory, name, listing, rows)
+            if trouble:
+                yield trouble
+            yield raw_sample(path, stat, **told)
         else:
             yield Skipped(key_of(path), uri_of(path), REFUSED[suffix], stamp_of(stat))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mmsearch.errors import BadPicture, BadSource
 from mmsearch.isolation import times_in
 from mmsearch.readers.samples import real_path, reason_of
+from mmsearch.readers.sidecars import sidecar_stamp
 from mmsearch.sources import frame_uri
 from mmsearch.stamps import told_stamp
 from mmsearch.types import Item, MetaValue, Sample, Skipped
@@ -51,23 +52,20 @@ def read_frames(path: str, sort: str) -> Iterator[Sample | Skipped]:
 
 def raw_sample(
     path: str, stat: os.stat_result, *, captions: Sequence[str] = (),
-    extra: Mapping[str, MetaValue] | None = None,
+    extra: Mapping[str, MetaValue] | None = None, sidecar: str = "", own: bool = False,
 ) -> Sample:  # fmt: skip
     """Return the sample of a camera raw file: the picture that the camera has put into it.
 
-    Args:
-        path: absolute.
-        stat: of that file.
-        captions: texts that a list has for it.
-        extra: more meta from there.
+    Args: as of `samples.picture`.
     """
     folder, name = os.path.split(path)
-    stamp = stamp_of(stat) + told_stamp(captions, extra or {})
+    stamp = stamp_of(stat) + (sidecar_stamp(sidecar) if sidecar else "")
+    stamp += told_stamp(captions, extra or {}, own=own)
     found = part(
         key_of(path), frame_uri("raw", path, 0.0), stamp, name=name, folder=folder,
         size=stat.st_size, extra={**(extra or {}), "format": "RAW"},
     )  # fmt: skip
-    return replace(found, captions=tuple(captions))
+    return replace(found, captions=tuple(captions), sidecar=sidecar, own=own)
 
 
 def part(

@@ -97,13 +97,9 @@ def picture_beside_captions(path: str) -> Iterator[Sample | Skipped]:
     except (OSError, ValueError) as error:
         yield Skipped(key_of(path), uri_of(path), reason_of(error))
         return
-    if suffix_of(path) in RAW and modes.S_ISREG(stat.st_mode) and is_installed("raw"):
-        from mmsearch.readers.inside import raw_sample
-
-        yield raw_sample(path, stat)
-        return
+    raw = suffix_of(path) in RAW and is_installed("raw")
     reason = refusal(path) if modes.S_ISREG(stat.st_mode) else "neither a file nor a folder"
-    if reason is not None:
+    if reason is not None and not (raw and modes.S_ISREG(stat.st_mode)):
         yield Skipped(key_of(path), uri_of(path), reason, stamp_of(stat))
         return
     captions: tuple[str, ...] = ()
@@ -116,7 +112,13 @@ def picture_beside_captions(path: str) -> Iterator[Sample | Skipped]:
                 yield Skipped(key_of(name), uri_of(name), f"captions: {reason_of(error)}")
                 own = False
             break
-    yield picture(path, stat, captions=captions, sidecar=sidecar_of(path), own=own)
+    sidecar = sidecar_of(path)
+    if raw:
+        from mmsearch.readers.inside import raw_sample
+
+        yield raw_sample(path, stat, captions=captions, sidecar=sidecar, own=own)
+    else:
+        yield picture(path, stat, captions=captions, sidecar=sidecar, own=own)
 
 
 class Places:
@@ -156,7 +158,8 @@ class Places:
             if suffix_of(path) in RAW and is_installed("raw"):
                 from mmsearch.readers.inside import raw_sample
 
-                return raw_sample(path, stat, captions=captions, extra=extra)
+                sidecar = sidecar_of(path)
+                return raw_sample(path, stat, captions=captions, extra=extra, sidecar=sidecar)
             reason = refusal(path) or ""
             if not reason:
                 sidecar = sidecar_of(path)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.conftest import shared_data
 from tests.mmsearch.cli.conftest import Mmsearch
+from tests.mmsearch.readers.dng import dng
 
 
 def names(out: str) -> list[str]:
@@ -69,6 +72,23 @@ def test_keywords_go_beside_the_pictures_and_stay_tags(indexed: Mmsearch, photos
     assert done.code == 5
     assert "2 failed" in done.err
     assert (photos / "red.png.xmp").read_text() == "broken"
+
+
+def test_keywords_go_beside_a_raw_file_too(mmsearch: Mmsearch, tmp_path: Path) -> None:
+    pytest.importorskip("rawpy")
+    album = tmp_path / "album"
+    album.mkdir()
+    preview = io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(preview, "JPEG")
+    (album / "a.dng").write_bytes(dng(preview.getvalue()))
+    Image.new("RGB", (64, 48), "blue").save(album / "b.png")
+    Image.new("RGB", (64, 48), "green").save(album / "c.png")
+    assert mmsearch("index", album, "--model", "color").code == 0
+    assert mmsearch("tag", "red", "--strictness", "1", "--write-xmp").code == 0
+    assert "<rdf:li>red</rdf:li>" in (album / "a.dng.xmp").read_text()
+    mmsearch("index", album)
+    where = ("--where", "keywords = 'red'")
+    assert names(mmsearch("search", "x", *where, "--format", "paths").out) == ["a.dng"]
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from mmsearch.sources import open_source
 from mmsearch.types import Sample, Skipped
 from tests.mmsearch.conftest import paint
 from tests.mmsearch.readers.dng import dng
+from tests.mmsearch.test_xmp import keywords_xmp
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -361,6 +362,36 @@ def test_a_table_may_name_a_raw_file(
     # The folder knows it as the same picture, and nothing of the table.
     report = run(tmp_path / "photos", encoder, collection)
     assert (report.added, report.unchanged, collection.count("text")) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("names", [("a.dng.txt", "a.dng.xmp"), ("a.txt", "a.XMP")])
+def test_what_lies_beside_a_raw_file_is_told_of_it(
+    tmp_path: Path, encoder: Encoder, collection: Collection, names: tuple[str, str]
+) -> None:
+    pytest.importorskip("rawpy")
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), RED).save(file, "JPEG")
+    (tmp_path / "a.dng").write_bytes(dng(file.getvalue()))
+    text, sidecar = (tmp_path / name for name in names)
+    text.write_text("a red thing\n")
+    sidecar.write_bytes(keywords_xmp("Holiday"))
+    assert samples(tmp_path) == samples(tmp_path / "a.dng")  # in its folder, and named itself
+    report = run(tmp_path, encoder, collection)
+    assert (report.added, report.captions) == (1, 1)
+    key = f"{tmp_path}/a.dng"
+    assert collection.get([key])[0].meta["keywords"] == ["Holiday"]
+    assert [i.text for i in collection.get([f"{key}#caption-0"])] == ["a red thing"]
+    assert run(tmp_path, encoder, collection).unchanged == 1
+    text.unlink()
+    sidecar.write_bytes(keywords_xmp("Holiday", "sea"))
+    report = run(tmp_path, encoder, collection)
+    assert (report.updated, report.reused) == (1, 1)  # not embedded again
+    assert collection.get([key])[0].meta["keywords"] == ["Holiday", "sea"]
+    assert collection.count("text") == 0
+    (tmp_path / "captions.csv").write_text("file_name,caption,stars\na.dng,another,3\n")
+    run(tmp_path, encoder, collection)
+    assert collection.get([key])[0].meta["stars"] == 3
+    assert [i.text for i in collection.get([f"{key}#caption-0"])] == ["another"]
 
 
 # -- in a collection -------------------------------------------------------------------------------
