@@ -1,6 +1,6 @@
 """Time and memory of `mmsearch dupes` on a store of many pictures, with pixels to look at.
 
-    python benchmarks/many_duplicates.py WORK --pictures 100000
+    python benchmarks/many_duplicates.py WORK --pictures 100000 [--threads N]
 
 WORK gets small JPEGs (random smooth fields, 96x72), one in a hundred of them a copy of another:
 recoded, halved or mirrored, in turn; and a store with them. Their vectors are made (clustered, as
@@ -16,6 +16,7 @@ import json
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -35,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("work", type=Path)
     parser.add_argument("--pictures", type=int, default=100_000)
+    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     work = args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -44,13 +46,17 @@ def main() -> None:
         truth.write_text(json.dumps(copies))
     known = {frozenset(pair) for pair in json.loads(truth.read_text())}
     command = [sys.executable, "-m", "mmsearch", "dupes", "--store", str(store), "--format", "json"]
+    command += ["--threads", str(args.threads)]
+    started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, check=True)
+    wall = time.perf_counter() - started
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     groups = json.loads(done.stdout)["groups"]
     pairs = {frozenset(p) for g in groups for p in combinations([m["key"] for m in g], 2)}
     right = len(pairs & known)
     figures = {
         "pictures": args.pictures, "copies": len(known),
+        "threads": args.threads, "wall_s": round(wall, 1),
         "cpu_s": round(used.ru_utime + used.ru_stime, 1), "peak_mb": round(used.ru_maxrss / 1024),
         "precision": round(right / len(pairs), 4), "recall": round(right / len(known), 4),
         "said": done.stderr.decode()[-200:],

@@ -19,13 +19,13 @@ from index_store.scan import decode
 from index_store.segment import Halves
 from mmsearch.cores import usable_cores
 from mmsearch.errors import BadPicture
+from mmsearch.organise.comparing import Numbers, compare
 from mmsearch.organise.contents import read_contents
-from mmsearch.organise.matching import likeness, thumbnail
+from mmsearch.organise.matching import Thumbnail, likeness, thumbnail
 from mmsearch.pipeline import map_ahead
 from mmsearch.sources import open_source
 
 Relation = Literal["first", "same file", "same pixels", "near"]
-Thumbnail = npt.NDArray[np.uint8]
 
 # Between the closest of Flickr8k's distinct test pictures, 0.64, and copies scaled, recoded,
 # cropped to 72 % of both sides, mirrored, brightened or in grey, 0.81 and more.
@@ -97,13 +97,17 @@ def find_duplicates(
         alone = np.array([n for n in range(len(items)) if groups.root(n) == n], np.int64)
         rows = contents.rows[alone]
         if pixels:
-            pairs, cosines, crop = _candidates(rows)
+            threads = threads or usable_cores()
+            pairs, crops = _candidates(rows)
             pairs = alone[pairs]
-            wanted = sorted(set(pairs.reshape(-1).tolist()))
-            looks = dict(_looks(items, wanted, threads or usable_cores(), progress))
+            wanted = np.unique(pairs).tolist()
+            looks = dict(_looks(items, wanted, threads, progress))
             unread = len(wanted) - len(looks)
-            least = _limit(pairs, cosines, crop, looks) if alike is None else alike
-            _join_alike(groups, pairs, cosines, crop, looks, least)
+            least = _limit(pairs, crops, looks, threads) if alike is None else alike
+            needed = np.where(crops, least, max(least, ALIKE_WHOLE))
+            found = compare(looks, pairs, crops, needed, threads=threads)
+            for a, b in pairs[found >= needed].tolist():
+                groups.join(a, b)
         else:
             pairs, _ = close_pairs(rows, ALIKE_VECTORS if alike is None else alike)
             for a, b in alone[pairs].tolist():
@@ -111,9 +115,9 @@ def find_duplicates(
     # Of copies of one file a single one was opened.
     seen = {items[n].content: look for n, look in looks.items() if items[n].content}
     looks |= {n: seen[i.content] for n, i in enumerate(items) if i.content in seen}
-    found = [_members(items, g, looks, contents.rows) for g in groups.of_several()]
-    found.sort(key=lambda g: (-len(g), g[0].item.key))
-    return Duplicates(tuple(found), len(items), unread)
+    members = [_members(items, g, looks, contents.rows) for g in groups.of_several()]
+    members.sort(key=lambda g: (-len(g), g[0].item.key))
+    return Duplicates(tuple(members), len(items), unread)
 
 
 class _Groups:
@@ -140,21 +144,22 @@ class _Groups:
         return [s for s in sets.values() if len(s) > 1]
 
 
-def _candidates(rows: Halves) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], float]:
-    """Return pairs to compare, their cosines, and from which cosine on to look for crops.
+def _candidates(rows: Halves) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """Return pairs to compare, the closest first, and of which to look for crops.
 
     What counts as close is taken from this collection: the spread of pairs drawn at random, by
     median and median deviation, which the copies in it do not move. Every model has its own.
     """
     if len(rows) <= FEW:
         pairs, cosines = close_pairs(rows, -1.0, most=FEW)
-        return pairs, cosines, -1.0
+        return pairs[np.argsort(-cosines, kind="stable")], np.ones(len(pairs), np.bool_)
     a, b = np.random.default_rng(0).integers(0, len(rows), (2, DRAWN))
     drawn = np.vecdot(decode(rows[a[a != b]]), decode(rows[b[a != b]]))
     middle = float(np.median(drawn))
     spread = 1.4826 * float(np.median(np.abs(drawn - middle)))  # as a standard deviation
     pairs, cosines = close_pairs(rows, min(middle + 2.5 * spread, 0.9))
-    return pairs, cosines, min(middle + 3.5 * spread, 0.9)
+    order = np.argsort(-cosines, kind="stable")
+    return pairs[order], cosines[order] >= min(middle + 3.5 * spread, 0.9)
 
 
 def _looks(
@@ -182,45 +187,28 @@ def _looks(
 
 
 def _limit(
-    pairs: npt.NDArray[np.int64], cosines: npt.NDArray[np.float32], crop: float,
-    looks: dict[int, Thumbnail],
-) -> float:  # fmt: skip
+    pairs: Numbers, crops: npt.NDArray[np.bool_], looks: dict[int, Thumbnail], threads: int
+) -> float:
     """Return the least likeness of copies in this collection.
 
     Seen from how alike those candidates are that both have several nearer ones.
+
+    Args:
+        pairs: the closest first.
     """
     nearer: dict[int, int] = {}
     others = []
-    for n in np.argsort(-cosines, kind="stable").tolist():
-        a, b = pairs[n].tolist()
+    for n, (a, b) in enumerate(pairs.tolist()):
         if min(nearer.get(a, 0), nearer.get(b, 0)) >= NEARER and a in looks and b in looks:
             others.append(n)
         for one in (a, b):
             nearer[one] = nearer.get(one, 0) + 1
     if len(others) < FEWEST_OTHERS:
         return ALIKE
-    step = max(1, len(others) // LOOKED_AT)
-    seen = [
-        likeness(looks[a], looks[b], crops=float(cosines[n]) >= crop, enough=1.0)
-        for n in others[::step]
-        for a, b in [pairs[n].tolist()]
-    ]
+    some = others[:: max(1, len(others) // LOOKED_AT)]
+    enough = np.ones(len(some))
+    seen = compare(looks, pairs[some], crops[some], enough, threads=threads)
     return float(np.clip(np.quantile(seen, OTHERS), ALIKE, MOST_ALIKE))
-
-
-def _join_alike(
-    groups: _Groups, pairs: npt.NDArray[np.int64], cosines: npt.NDArray[np.float32], crop: float,
-    looks: dict[int, Thumbnail], least: float,
-) -> None:  # fmt: skip
-    """Join the pictures of the pairs whose pixels are alike, the closest pairs first."""
-    for n in np.argsort(-cosines, kind="stable").tolist():
-        a, b = pairs[n].tolist()
-        if groups.root(a) == groups.root(b) or a not in looks or b not in looks:
-            continue
-        crops = float(cosines[n]) >= crop
-        needed = least if crops else max(least, ALIKE_WHOLE)
-        if likeness(looks[a], looks[b], crops=crops, enough=needed) >= needed:
-            groups.join(a, b)
 
 
 def _members(

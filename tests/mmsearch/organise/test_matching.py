@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from mmsearch.organise.matching import likeness, thumbnail
+from mmsearch.organise.comparing import compare
+from mmsearch.organise.matching import (
+    SCALES,
+    Thumbnail,
+    _detail,
+    likeness,
+    likenesses,
+    thumbnail,
+)
 from tests.conftest import shared_data
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -43,7 +52,47 @@ def test_other_pictures_are_not(photos: list[Image.Image]) -> None:
 
 def test_a_crop_is_not_looked_for_where_that_is_said(photos: list[Image.Image]) -> None:
     a, b = thumbnail(photos[0]), thumbnail(CHANGES["crop"](photos[0]))
-    assert likeness(a, b, crops=False) < likeness(a, b)
+    whole = likenesses(a[None], b[None], np.array([False]), np.array([1.0]))
+    assert whole[0] < likeness(a, b)
+
+
+def test_a_crop_is_as_alike_as_its_best_window(photos: list[Image.Image]) -> None:
+    photo = photos[0]
+    cropped = photo.crop((5, 10, round(0.8 * photo.width), round(0.8 * photo.height)))
+    a, b = thumbnail(photo), thumbnail(cropped)
+    assert likeness(a, b) == pytest.approx(best_window(a, b), abs=1e-4)
+
+
+def best_window(whole: Thumbnail, part: Thumbnail) -> float:
+    """Return the best correlation of the part with a window of the whole, each looked at."""
+    wide, small = (_detail(look[None].astype(np.float32))[0] for look in (whole, part))
+    best = 0.0
+    for scale in SCALES:
+        width = round(wide.shape[1] * scale)
+        height = round(width * small.shape[0] / small.shape[1])
+        if not 8 <= height <= wide.shape[0]:
+            continue
+        template = Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR)
+        for y in range(wide.shape[0] - height + 1):
+            for x in range(wide.shape[1] - width + 1):
+                window = wide[y : y + height, x : x + width]
+                alike = np.corrcoef(window.ravel(), np.asarray(template).ravel())[0, 1]
+                best = max(best, float(alike))
+    return best
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_many_pairs_are_as_alike_as_each_alone(photos: list[Image.Image], threads: int) -> None:
+    copies = [CHANGES[c](p) for p in photos[:4] for c in ("mirror", "crop", "half")]
+    looks = dict(enumerate(thumbnail(p) for p in photos + copies))
+    count = len(looks)
+    assert len({look.shape for look in looks.values()}) >= 3  # batches of several shapes
+    pairs = np.array([(a, b) for a in range(count + 1) for b in range(a + 1, count + 1)])
+    enough = np.full(len(pairs), 0.97)
+    found = compare(looks, pairs, np.ones(len(pairs), np.bool_), enough, threads=threads)
+    alone = [likeness(looks[a], looks[b]) if b in looks else -1.0 for a, b in pairs.tolist()]
+    assert found == pytest.approx(alone, abs=1e-5)
+    assert min(found) == -1.0  # the last picture was not opened
 
 
 def test_plain_pictures_are_alike_if_equally_bright() -> None:
