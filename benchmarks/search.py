@@ -244,9 +244,11 @@ def twin(collection: Collection) -> str:
     """Return what `rivals.faiss` calls the setting that our index has; "" if it has none."""
     stats = collection.stats().indexes
     recipe = parse(stats[0].type) if stats else None
-    if recipe is None or recipe.kind != "pq4fs":
+    if recipe is None or recipe.kind not in ("pq4fs", "ivf-pq4fs"):
         return ""
-    return f"PQ{recipe.subs}x4fs + fp16, {recipe.candidates} candidates"
+    lists = f"IVF{recipe.lists}, " if recipe.lists else ""
+    probes = f"{recipe.probes} probes, " if recipe.lists else ""
+    return f"{lists}PQ{recipe.subs}x4fs + fp16, {probes}{recipe.candidates} candidates"
 
 
 def with_select(store: Path, ask: Ask) -> Ask:

@@ -15,6 +15,7 @@ from index_store.errors import FaissTwice
 from index_store.recipe import NEIGHBOURS, IndexKind
 from index_store.scan import decode
 from index_store.segment import Halves
+from index_store.types import Vectors
 
 DISTRIBUTIONS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs", "faiss-gpu-cu11", "faiss-gpu-cu12")
 # faiss has no counterpart on a GPU for the other kinds.
@@ -45,12 +46,15 @@ def check() -> None:
         raise FaissTwice(names, repair(names))
 
 
-def build(faiss: Any, kind: IndexKind, index: Any, rows: Iterable[Halves], sample: Halves) -> Any:
+def build(
+    faiss: Any, kind: IndexKind, index: Any, rows: Iterable[Halves], sample: Halves, axis: Vectors
+) -> Any:
     """Return the index trained and filled on the first GPU, as one for the CPU.
 
     Args:
         faiss: the module, with a GPU.
         index: of this kind, empty; None for hnsw-cagra, whose graph is made of all rows at once.
+        axis: (dim,), taken from rows and sample (see `ann.build`); not for hnsw-cagra.
 
     Raises:
         FaissTwice: the module is of two distributions.
@@ -68,8 +72,8 @@ def build(faiss: Any, kind: IndexKind, index: Any, rows: Iterable[Halves], sampl
     options = faiss.GpuClonerOptions()
     options.useFloat16 = kind == "ivf-pq8"  # its tables of so many sub-quantisers need it
     on_gpu = faiss.index_cpu_to_gpu(resources, 0, index, options)
-    on_gpu.train(decode(sample))
+    on_gpu.train(decode(sample) - axis)
     for block in rows:
         for start in range(0, len(block), _CHUNK):
-            on_gpu.add(decode(block[start : start + _CHUNK]))
+            on_gpu.add(decode(block[start : start + _CHUNK]) - axis)
     return faiss.index_gpu_to_cpu(on_gpu)

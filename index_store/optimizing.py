@@ -256,18 +256,26 @@ def _tuned(
 ) -> Recipe:  # fmt: skip
     """Return the recipe with the least effort that reaches the target, else with the most."""
     goal = target.recall + SAFETY * (1 - target.recall)
-    base = shelf.segments[0].base
+    base, dim = shelf.segments[0].base, queries.vectors.shape[1]
     most = max(min(MOST_CANDIDATES, (shelf.slots - 1) // 2), 1)
+    least: Recipe | None = None
     for probes in ladder(recipe):
+        recipe = replace(recipe, probes=probes, candidates=CANDIDATES)
+        if least and recipe.work(shelf.slots, dim) >= least.work(shelf.slots, dim):
+            break
         # Of a graph no more can be asked than it is searched broadly.
         limit = min(most, probes) if probes and not recipe.lists else most
         found = index.search(queries.vectors, limit, probes)
         ranks = np.concatenate([_ranks(f + base, t) for f, t in zip(found, truth, strict=True)])
         for candidates in _steps(limit):
-            recipe = replace(recipe, probes=probes, candidates=candidates)
+            recipe = replace(recipe, candidates=candidates)
             if float(np.mean(ranks < candidates)) >= goal:
-                return recipe
-    return recipe
+                if least is None or recipe.work(shelf.slots, dim) < least.work(shelf.slots, dim):
+                    least = recipe
+                break
+        if least and not recipe.lists:
+            break  # a graph's breadth costs more than what it names
+    return least or recipe
 
 
 def _steps(limit: int) -> Iterable[int]:

@@ -26,8 +26,10 @@ SELECTING = frozenset({"ivf-pq8", "ivf-sq8", "ivf-flat", "hnsw-sq8", "hnsw-flat"
 FILTERED = 4  # times the candidates under a filter: recall 0.99 where 0.95 is asked for
 CANDIDATES = 256  # the least that are re-scored for one query
 MOST_CANDIDATES = 8_192
+FROM_ANYWHERE = 6  # times as long as in order takes a byte of a row that lies somewhere
 SMALLEST = 256  # rows; below, there is nothing to train on
 NEIGHBOURS = 32  # of a node of the graph (HNSW's M)
+LISTS = 12  # at most two to the power of this: more take long to train
 EXACT_ROWS = 200_000  # up to here a scan of the file is fast enough
 FLAT_ROWS = 3_000_000  # up to here looking at every code beats lists, for texts
 
@@ -109,6 +111,11 @@ class Recipe:
         codebooks = {"pq4fs": 16, "ivf-pq4fs": 16, "ivf-pq8": 256}.get(self.kind, 0)
         return int(n * code) + (self.lists + codebooks) * dim * 4
 
+    def work(self, n: int, dim: int) -> int:
+        """Return what a query over n rows costs, as bytes of codes looked at in their order."""
+        codes = self.bytes_for(n, dim) * (self.probes / self.lists if self.lists else 1)
+        return int(codes) + FROM_ANYWHERE * self.candidates * 2 * dim
+
     def train_rows(self) -> int:
         """Return how many rows to train on: faiss wants 39 for each list."""
         return max(32_768, 40 * self.lists)
@@ -139,7 +146,7 @@ def recipe_for(kind: IndexKind, n: int, dim: int, *, coarse: bool = False) -> Re
     """
     lists = subs = probes = 0
     if kind.startswith("ivf"):
-        lists = 1 << max(4, min(14, round(math.log2(max(n, 2)) / 2)))
+        lists = 1 << max(4, min(LISTS, round(1 + math.log2(max(n, 2)) / 2)))
         probes = lists // 4
     if "pq" in kind:
         subs = _divisor(dim, 4 if coarse or kind == "ivf-pq8" else 2)
@@ -183,8 +190,7 @@ def choose(n: int, dim: int, target: Target, *, modality: bool = True) -> list[l
 def ladder(recipe: Recipe) -> Iterable[int]:
     """Return the probes to try, fewest first; of a kind without any: only 0."""
     if recipe.lists:
-        steps = [recipe.lists >> s for s in (6, 5, 4, 3, 2, 1, 0)]
-        return sorted({s for s in steps if s})
+        return [1 << s for s in range(2, recipe.lists.bit_length())]
     return (256, 512, 1_024, 2_048, 4_096) if recipe.probes else (0,)
 
 
