@@ -8,9 +8,11 @@ newer than the commit it has seen, so writers know nothing of it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import sqlite3
 import threading
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +25,20 @@ from index_store.types import Item, Kind
 LEXICAL = "lex"
 FIELDS = ("name", "folder", "text", "tags")
 WEIGHTS = (2.0, 1.0, 2.0, 2.0)  # of a word in each of the fields
-FORMAT = 1
+FORMAT = 2
 Progress = Callable[[int, int], object]
-_WORD = re.compile(r"\w+")
+# Scripts that put no space between words (Thai to Burmese, Khmer, Han, kana), or join them to
+# others (Korean): each letter is a word in the index, and a question asks for pairs of neighbours,
+# as Lucene's CJKBigramFilter does.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_LETTER = re.compile(f"([{_UNSPACED}])")
+_RUN = re.compile(f"([{_UNSPACED}]+)")
+_VOWEL_POINTS = re.compile(
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u065f\u0670]"
+)
 # Words of questions that say nothing; without them a question need not read half of all rows.
 _STOP = frozenset((
     "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "in", "is", "it", "its", "of",
@@ -35,7 +48,7 @@ _SCHEMA = f"""
 CREATE TABLE state (format INTEGER, recipe TEXT, seq INTEGER);
 CREATE TABLE doc (id INTEGER PRIMARY KEY, key TEXT, kind TEXT, picture TEXT);
 CREATE VIRTUAL TABLE words USING fts5({", ".join(FIELDS)},
-    tokenize = 'porter unicode61 remove_diacritics 2');
+    tokenize = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'");
 INSERT INTO words (words, rank) VALUES ('rank', 'bm25({", ".join(map(str, WEIGHTS))})');
 """
 
@@ -82,11 +95,9 @@ class Lexicon:
         Raises:
             StoreCorrupt: a row is not what was written.
         """
-        asked = [w.lower() for w in _WORD.findall(text)]
-        telling = [w for w in asked if w not in _STOP] or asked
-        if not telling or k < 1:
+        query = _query(text)
+        if not query or k < 1:
             return []
-        query = " OR ".join(f'"{word}"' for word in telling)
         owner, condition = ("picture", "doc.picture <> ''") if kind == "image" else (
             "key", "doc.kind = 'text'")  # fmt: skip
         sql = (
@@ -194,13 +205,41 @@ class Lexicon:
                 item = rows.to_item(row[:-1], self._store)
                 words = self._words(item)
                 docs.append((row[-1], item.key, item.kind, words.picture))
-                texts.append((row[-1], *(words.fields.get(f, "") for f in FIELDS)))
+                texts.append((row[-1], *(_plain(words.fields.get(f, "")) for f in FIELDS)))
             own.executemany("INSERT INTO doc VALUES (?, ?, ?, ?)", docs)
             columns, marks = ", ".join(FIELDS), ", ".join("?" * len(FIELDS))
             own.executemany(f"INSERT INTO words (rowid, {columns}) VALUES (?, {marks})", texts)
             done += len(some)
             if self._progress:
                 self._progress(done, total)
+
+
+def _plain(text: str) -> str:
+    """Return the text with one form of each letter, in which spaces part all words.
+
+    macOS writes names decomposed, typists write what is composed, full or half width.
+    """
+    if text.isascii():
+        return text
+    text = _VOWEL_POINTS.sub("", unicodedata.normalize("NFKC", text))
+    return _LETTER.sub(r" \1 ", text)
+
+
+def _query(text: str) -> str:
+    """Return what asks FTS5 for any word of a question; "" if it has none."""
+    text = _VOWEL_POINTS.sub("", unicodedata.normalize("NFKC", text)).lower()
+    kept = (c if c == "_" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
+    asked = [part for word in "".join(kept).split() for part in _RUN.split(word) if part]
+    telling = [w for w in asked if w not in _STOP] or asked
+    phrases = (phrase for word in telling for phrase in _phrases(word))
+    return " OR ".join(f'"{phrase}"' for phrase in phrases)
+
+
+def _phrases(word: str) -> list[str]:
+    if not _LETTER.match(word):
+        return [word]
+    letters = list(word)
+    return [" ".join(pair) for pair in itertools.pairwise(letters)] or letters
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -137,3 +137,33 @@ def test_words_of_a_collection_that_is_gone_go_too(tmp_path: Path) -> None:
             assert found(store.collection(name), "beach") == ["beach"]
         store.drop_collection("a")
     assert [p.name for p in sorted((tmp_path / "store" / "lex").glob("*.db"))] == ["c2.db"]
+
+
+@pytest.mark.parametrize(("stored", "asked", "other"), [
+    ("東京の夜景と黒い猫", "黒い猫", "白い犬"),  # Japanese
+    ("一只黑猫坐在窗台上", "黑猫", "白狗"),  # Chinese
+    ("강아지가 공원에서 달린다", "강아지", "고양이"),  # Korean: particles are joined to the word
+    ("แมวดำนอนบนโซฟา", "แมวดำ", "สุนัข"),  # Thai
+    ("एक कुत्ता दौड़ रहा है", "कुत्ता", "बिल्ली"),  # Hindi: vowel signs are part of the word
+    ("كَلْبٌ أَسْوَد", "كلب", "قطة"),  # Arabic, with and without its vowel points
+    ("ein Hund über der Straße", "u\u0308ber", "unter"),  # decomposed, as macOS has names
+    ("カﾞラス ＡＢＣ", "ガラス abc", "xyz"),  # half and full width
+])  # fmt: skip
+def test_words_of_many_scripts(
+    pictures: Collection, stored: str, asked: str, other: str
+) -> None:  # fmt: skip
+    add(pictures, Item("one", "text", text=stored), Item("two", "text", text=other))
+    assert found(pictures, asked, "text") == ["one"]
+    assert found(pictures, other, "text") == ["two"]
+
+
+def test_a_letter_alone_and_a_part_of_a_run(pictures: Collection) -> None:
+    add(pictures, Item("one", "text", text="夜の猫"), Item("two", "text", text="猫の夜"))
+    assert set(found(pictures, "猫", "text")) == {"one", "two"}
+    assert found(pictures, "夜の", "text") == ["one"]  # in this order
+    assert set(found(pictures, "夜の猫が走る", "text")) == {"one"}
+
+
+def test_a_name_with_a_line_below_is_one_phrase(pictures: Collection) -> None:
+    add(pictures, Item("one", "text", text="IMG_2041"), Item("two", "text", text="img 7 of 2041"))
+    assert found(pictures, "img_2041", "text") == ["one"]
