@@ -23,7 +23,8 @@ INDEX_KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 # 4-bit fast scan and fast-scan RaBitQ of faiss refuse selectors.
 SELECTING = frozenset({"ivf-pq8", "ivf-sq8", "ivf-flat", "hnsw-sq8", "hnsw-flat"})
 
-FILTERED = 4  # times the candidates under a filter: recall 0.99 where 0.95 is asked for
+# Times the candidates and the lists under a filter: recall 0.99 where 0.95 is asked for.
+FILTERED, FILTERED_LISTS = 4, 8
 CANDIDATES = 256  # the least that are re-scored for one query
 MOST_CANDIDATES = 8_192
 FROM_ANYWHERE = 6  # times as long as in order takes a byte of a row that lies somewhere
@@ -77,8 +78,8 @@ class Recipe:
         """Return how many candidates and probes a call for the `want` best gets.
 
         `passing`: the part of the rows that pass a filter. The fewer, the more is looked at, and
-        more by FILTERED as soon as there is one: candidates that are enough for what is searched
-        most are measured without, and what a filter leaves may lie further from the query.
+        more by FILTERED as soon as there is one: what is enough for what is searched most is
+        measured without, and what a filter leaves may lie further from the query.
 
         The same for small and middling `want`, in doubling steps beyond, so that a shorter
         answer is the start of a longer one.
@@ -89,15 +90,16 @@ class Recipe:
             candidates = self.candidates
             while candidates < 4 * want:
                 candidates *= 2
-        named = candidates * FILTERED if passing < 1 and not effort else candidates
+        more, lists = (FILTERED, FILTERED_LISTS) if passing < 1 and not effort else (1, 1)
+        named = candidates * more
         if not self.selects:
             named = math.ceil(named / passing)
         if not self.probes:
             return named, 0
-        probes = math.ceil(self.probes * candidates / self.candidates / passing)
+        probes = self.probes * candidates / self.candidates / passing
         if self.lists:
-            return named, min(max(probes, 1), self.lists)
-        return named, max(probes, named)
+            return named, min(max(math.ceil(probes * lists), 1), self.lists)
+        return named, max(math.ceil(probes), named)
 
     def bytes_for(self, n: int, dim: int) -> int:
         """Return about how large the index over n rows is."""

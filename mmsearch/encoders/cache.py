@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+
+KEPT_S = 180 * 24 * 3600  # what is older may be of files long gone; what is not is made again
 
 
 def identity(files: Iterable[Path], *, salt: str = "") -> list[str]:
@@ -32,7 +36,8 @@ def entry(sort: str, identity: Iterable[str], suffix: str) -> Path:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write an entry in one step; of two processes that do the last one's stays.
+    """Write an entry in one step; of two processes that do the last one's stays. Entries of its
+    sort that are older than KEPT_S go.
 
     Raises:
         OSError: it cannot be written.
@@ -50,3 +55,12 @@ def write(path: Path, data: bytes) -> None:
     except OSError:
         Path(name).unlink(missing_ok=True)
         raise
+    _sweep(path.parent)
+
+
+def _sweep(folder: Path) -> None:
+    before = time.time() - KEPT_S
+    for path in folder.iterdir():
+        with suppress(OSError):  # another process has removed it, or Windows has it open
+            if path.stat().st_mtime < before:
+                path.unlink()

@@ -217,7 +217,7 @@ def test_what_is_committed_before_the_first_trial_does_not_matter(
     assert found(pictures, pictures.vectors(pictures.keys()[-1:]), 1) == [pictures.keys()[-1:]]
 
 
-@pytest.mark.parametrize("kind", ["pq4fs", "ivf-sq8", "hnsw-sq8"])
+@pytest.mark.parametrize("kind", ["pq4fs", "ivf-pq4fs", "ivf-sq8", "hnsw-sq8"])
 @pytest.mark.parametrize("part", [0.5, 0.1, 0.01])
 def test_a_filtered_query_finds_what_filtered_exact_search_finds(
     kind: str, part: float, pictures: Collection, monkeypatch: pytest.MonkeyPatch
@@ -231,7 +231,7 @@ def test_a_filtered_query_finds_what_filtered_exact_search_finds(
     assert recall(answers, queries, np.arange(N) < part * N) >= 0.98
 
 
-@pytest.mark.parametrize("kind", ["pq4fs", "ivf-sq8", "hnsw-sq8"])
+@pytest.mark.parametrize("kind", ["pq4fs", "ivf-pq4fs", "ivf-sq8", "hnsw-sq8"])
 def test_a_filter_that_passes_only_what_is_far_from_the_query_loses_nothing(
     kind: str, pictures: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,5 +367,6 @@ def test_a_short_answer_gets_as_many_candidates_as_a_middling_one() -> None:
     assert recipe.asked(65) == (512, 32)
     assert recipe.asked(10, effort=8_192) == (8_192, 64)
     # Under a filter more is looked at, unless the caller says how much.
-    assert recipe.asked(10, passing=0.5) == (1_024, 32)
+    recipe = replace(recipe, lists=512)
+    assert recipe.asked(10, passing=0.5) == (1_024, 256)
     assert recipe.asked(10, effort=256, passing=0.5) == (256, 32)

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 
 from mmsearch.cores import usable_cores
-from mmsearch.encoders import load_encoder, weights
+from mmsearch.encoders import cache, load_encoder, weights
 from mmsearch.errors import ModelUnavailable
 
 
@@ -156,3 +157,15 @@ def test_tensors_are_hashed_by_name_type_shape_and_value_in_any_order():
     ]
     hashes = {weights.hash_tensors({**state, **change}) for change in changed}
     assert len(hashes | {known}) == 5
+
+
+def test_writing_an_entry_removes_those_of_half_a_year_ago(own_caches):
+    new, old, other = (cache.entry("tokens", [name], ".db") for name in ("new", "old", "other"))
+    for path in (old, other):
+        cache.write(path, b"kept")
+    long_ago = time.time() - cache.KEPT_S - 60
+    os.utime(old, (long_ago, long_ago))
+    cache.write(new, b"made")
+    assert {p.read_bytes() for p in new.parent.iterdir()} == {b"kept", b"made"}
+    assert not old.exists()
+    assert other.exists()
