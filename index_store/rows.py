@@ -47,10 +47,17 @@ def check(item: Item) -> None:
             raise StoreError(
                 f"{item.key!r}: meta {name!r} is no text, number, truth value or list of texts"
             )
+    if not storable("".join(strings)):
+        raise StoreError(f"{item.key!r}: its text is no valid Unicode")
+
+
+def storable(text: str) -> bool:
+    """Return whether a text can be in the database: it holds no lone surrogate."""
     try:
-        "".join(strings).encode()
-    except UnicodeEncodeError as error:
-        raise StoreError(f"{item.key!r}: its text is no valid Unicode") from error
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def to_values(item: Item, pos: int, vector_crc: int) -> tuple[Any, ...]:
@@ -88,7 +95,7 @@ def fetch(
     *, kind: str | None = None, columns: str = COLUMNS,
 ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
     """Yield the rows whose `column` (a name of ours, never a user's) is among the values."""
-    values = list(dict.fromkeys(values))
+    values = [v for v in dict.fromkeys(values) if not isinstance(v, str) or storable(v)]
     more, bound = (" AND kind = ?", [kind]) if kind else ("", [])
     if 0 < len(values) <= FEW:
         # Not IN, which sorts the values into a table of its own first.
@@ -125,6 +132,8 @@ def _crc(values: Sequence[Any]) -> int:
 
 def read_collection(connection: sqlite3.Connection, name: str) -> tuple[int, Space, str] | None:
     """Return id, space and model of the collection of that name, or None."""
+    if not storable(name):
+        return None
     row = connection.execute(
         "SELECT id, space, dim, metric, model FROM collection WHERE name = ?", [name]
     ).fetchone()

@@ -22,11 +22,12 @@ from index_store.errors import (
     CollectionNotFound,
     RestoreCutShort,
     StoreCorrupt,
+    StoreError,
     StoreLocked,
     StoreNotFound,
     StoreReadOnly,
 )
-from index_store.rows import read_collection
+from index_store.rows import read_collection, storable
 from index_store.shelf import INDEXES, VECTORS, read_segments
 from index_store.types import KINDS, Space
 
@@ -101,9 +102,12 @@ class Store:
         Raises:
             CollectionExists: there is one of that name.
             StoreReadOnly: opened for reading.
+            StoreError: the name is no valid Unicode (a lone surrogate).
         """
         if self._writer is None:
             raise StoreReadOnly(self.path, "it was opened for reading")
+        if not storable(name):
+            raise StoreError(f"a collection cannot be called {name!r}: it is no valid Unicode")
         if name in self.collections():
             raise CollectionExists(name)
         self._writer.create_collection(name, space, model)

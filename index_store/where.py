@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from index_store.errors import BadFilter
 from index_store.geo import box_around
+from index_store.rows import storable
 
 Value = str | int | float | bool
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
@@ -133,19 +134,28 @@ def path_glob(pattern: str) -> Where:
     return Glob("key", pattern if absolute else f"*/{pattern}")
 
 
-def to_sql(where: Where, depth: int = 0) -> tuple[str, list[Any]]:
+def to_sql(where: Where) -> tuple[str, list[Any]]:
     """Return an SQL condition over table `item` and its bound values.
 
     Raises:
-        BadFilter: a field name that cannot be one, an unknown operator, or deeper than 32.
+        BadFilter: a field name that cannot be one, an unknown operator, a text that is no
+            Unicode (a lone surrogate), or deeper than 32.
     """
+    sql, values = _compiled(where, 0)
+    for value in values:
+        if isinstance(value, str) and not storable(value):
+            raise BadFilter(f"{value!r} is no valid Unicode: nothing that is stored can match it")
+    return sql, values
+
+
+def _compiled(where: Where, depth: int) -> tuple[str, list[Any]]:
     if depth > MAX_DEPTH:
         raise BadFilter(f"the filter is nested deeper than {MAX_DEPTH}")
     match where:
         case AllOf(parts) | AnyOf(parts):
             return _joined(parts, " AND " if isinstance(where, AllOf) else " OR ", depth)
         case Not(part):
-            sql, values = to_sql(part, depth + 1)
+            sql, values = _compiled(part, depth + 1)
             return f"NOT ({sql})", values
         case In(field, choices):
             # One list: as many comparisons joined by OR are deeper than SQLite goes.
@@ -179,7 +189,7 @@ def to_sql(where: Where, depth: int = 0) -> tuple[str, list[Any]]:
 
 
 def _joined(parts: Sequence[Where], word: str, depth: int) -> tuple[str, list[Any]]:
-    compiled = [to_sql(p, depth + 1) for p in parts]
+    compiled = [_compiled(p, depth + 1) for p in parts]
     if not compiled:
         return ("1" if word == " AND " else "0"), []
     return "(" + word.join(f"({s})" for s, _ in compiled) + ")", [
@@ -209,7 +219,7 @@ def _near(lat: float, lon: float, km: float) -> tuple[str, list[Any]]:
     (south, north), ranges = box_around(lat, lon, km)
     sides = AnyOf(*(AllOf(Compare("lon", ">=", w), Compare("lon", "<=", e)) for w, e in ranges))
     box = AllOf(Compare("lat", ">=", south), Compare("lat", "<=", north), sides)
-    sql, values = to_sql(box)
+    sql, values = _compiled(box, 0)
     exact = f"coalesce(great_circle_km({_column('lat')}, {_column('lon')}, ?, ?) <= ?, 0)"
     return f"{sql} AND {exact}", [*values, lat, lon, km]
 

@@ -7,9 +7,11 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath, PureWindowsPath
 from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from mmsearch.errors import BadQuery
 
 _WINDOWS = os.name == "nt"
 # Where a file is found by its name in any case, and in any form of its accents.
@@ -43,6 +45,17 @@ _ESCAPES = {
 def is_text(text: str) -> bool:
     """Return whether `text` can be written as UTF-8: it holds no lone surrogate."""
     return text.isascii() or _SURROGATE.search(text) is None
+
+
+def check_texts(texts: Iterable[str]) -> None:
+    """Refuse texts that no model can read.
+
+    Raises:
+        BadQuery: one of them is no Unicode (a lone surrogate: a byte that was no UTF-8).
+    """
+    for text in texts:
+        if not is_text(text):
+            raise BadQuery(f"'{printable(text)}' is no valid Unicode text (UTF-8)")
 
 
 def clean(text: str) -> str:

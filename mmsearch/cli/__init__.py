@@ -6,6 +6,7 @@ imports click alone.
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -73,6 +74,9 @@ class Exit:
     BROKEN_PIPE = 141  # as of a program that SIGPIPE ends; of an index, it is not done
 
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
 class _ReaderLeft(Exception):
     """The reader of our output has enough (| head). Of a BrokenPipeError click makes a 1."""
 
@@ -121,9 +125,27 @@ class LazyGroup(click.Group):
 
 
 def _by_parameter(command: click.Command, found: dict[str, Any]) -> dict[str, Any]:
-    """Return settings, which have the long names of options, by the names of parameters."""
-    names = {max(p.opts, key=len).lstrip("-").replace("-", "_"): p.name for p in command.params}
-    return {names.get(key) or key: value for key, value in found.items()}
+    """Return settings, which have the long names of options, by the names of parameters.
+
+    Values become texts, as on the command line: so options check them, and 3.7 is no 3.
+
+    Raises:
+        click.UsageError: a value is no text, number or truth value, nor a list of them where an
+            option may be given several times.
+    """
+    options = {max(p.opts, key=len).lstrip("-").replace("-", "_"): p for p in command.params}
+    settings: dict[str, Any] = {}
+    for key, value in found.items():
+        option = options.get(key)
+        if option is None or option.name is None:
+            continue
+        several = getattr(option, "multiple", False)
+        values = value if several and isinstance(value, list) else [value]
+        if not all(isinstance(one, str | int | float) for one in values):
+            raise click.UsageError(f"the setting {key} = {value}: this is no value for --{key}")
+        texts = [str(one) for one in values]
+        settings[option.name] = texts if several else texts[0]
+    return settings
 
 
 @click.group(
@@ -172,14 +194,44 @@ def run() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; never returns, but by SystemExit."""
+    _open_streams()
+    arguments = sys.argv[1:] if args is None else args
     try:
-        code = _call(sys.argv[1:] if args is None else args)
+        code = _call(arguments)
         sys.stdout.flush()
     except (BrokenPipeError, _ReaderLeft):
-        # What is left in the buffer would be written when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         code = Exit.BROKEN_PIPE
+    except OSError as error:
+        # Of a file of its own it would have a name, and be told where it is written.
+        if error.filename is not None or error.errno not in _FULL or "--debug" in arguments:
+            raise
+        _drop_output()
+        code = Exit.USAGE
+        _say(f"cannot write the output: {error.strerror}", arguments, code, "OutputFailed")
     raise SystemExit(code)
+
+
+def _open_streams() -> None:
+    """Open the standard streams that the caller closed (>&-) on the null device.
+
+    Else the next file that is opened would get such a stream's number, and with it what a
+    library written in C has to say.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is not None:
+            continue
+        fd = os.open(os.devnull, os.O_RDWR)
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(fd, number)
+        setattr(sys, name, os.fdopen(fd, mode))
+
+
+def _drop_output() -> None:
+    """Send what is left in the buffer nowhere; it is written when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _call(arguments: list[str]) -> int:

@@ -77,14 +77,17 @@ def set_setting(path: Path, name: str, value: str | int | float | bool | None) -
 
     Raises:
         click.UsageError: the file is no valid TOML, or has the setting where this cannot
-            change it.
+            change it; the value is no Unicode.
         OSError: it cannot be written.
     """
     from mmsearch.files import write_whole
+    from mmsearch.uris import is_text, printable
 
     before = read_settings(path) if path.is_file() else {}
     lines = path.read_text(encoding="utf8").splitlines() if path.is_file() else []
     line = f"{name} = {_toml(value)}"
+    if isinstance(value, str) and not is_text(value):
+        raise click.UsageError(f"{name}: {printable(value)} is no UTF-8, which TOML is written in")
     wanted = {k: v for k, v in before.items() if k != name}
     at = next((i for i, found in enumerate(lines) if re.match(rf"\s*{name}\s*=", found)), None)
     if value is not None:

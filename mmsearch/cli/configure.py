@@ -14,6 +14,7 @@ import click
 
 from mmsearch.cli import COMMANDS, Exit, cli
 from mmsearch.cli.config import PROJECT_FILE, default_store, read_settings, set_setting, user_file
+from mmsearch.cli.options import note
 
 # Options that every search has: shown even where nobody has set them.
 USUAL = {
@@ -49,9 +50,12 @@ def config_command() -> None:
 def show_command(format_: str) -> int:
     """Show all settings, and where each comes from."""
     found = list(_in_force())
+    for s in found:
+        if s.name not in USUAL and s.name not in _options():
+            note(f"{s.source}: no command has an option --{s.name}.{_guess(s.name)}")
     if format_ == "json":
         rows = [{"name": s.name, "value": s.value, "source": s.source} for s in found]
-        click.echo(json.dumps({"schema": 1, "settings": rows}, indent=2))
+        click.echo(json.dumps({"schema": 1, "settings": rows}, indent=2, default=str))
     else:
         width = max(len(s.name) for s in found)
         for s in found:
@@ -150,10 +154,13 @@ def _known(name: str) -> str:
     name = name.removeprefix("--").replace("_", "-")
     names = _options()
     if name not in names:
-        guess = get_close_matches(name, names, n=1)
-        hint = f" Did you mean {guess[0]!r}?" if guess else ""
-        raise click.UsageError(f"no command has an option --{name}.{hint}")
+        raise click.UsageError(f"no command has an option --{name}.{_guess(name)}")
     return name
+
+
+def _guess(name: str) -> str:
+    guess = get_close_matches(name, _options(), n=1)
+    return f" Did you mean {guess[0]!r}?" if guess else ""
 
 
 def _checked(name: str, value: str) -> str | int | float | bool:
@@ -179,4 +186,4 @@ def _write(path: Path, name: str, value: str | int | float | bool | None) -> Non
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)

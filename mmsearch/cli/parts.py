@@ -155,9 +155,15 @@ def _numbered(number: str, store: Path, collection: str) -> str:
 def one_query(
     parts: Sequence[Part], *, k: int, kind: Kind, where: Where | None, min_score: MinScore
 ) -> Query:
-    """Return the query of these parts, a text or picture first as its main one."""
-    from mmsearch.types import Query
+    """Return the query of these parts, a text or picture first as its main one.
 
+    Raises:
+        BadQuery: a text is no Unicode.
+    """
+    from mmsearch.types import Query
+    from mmsearch.uris import check_texts
+
+    check_texts(part.text for part in parts if part.text is not None)
     first, *others = parts
     if first.key is not None or first.name:
         return Query(k=k, kind=kind, where=where, parts=tuple(parts), min_score=min_score)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmsearch.types import Array, Encoder
+from mmsearch.uris import check_texts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -82,7 +83,11 @@ def heatmaps(encoder: Encoder, image: Image, texts: Sequence[str]) -> list[Heatm
         encoder: any.
         image: RGB, upright.
         texts: each gets a map of its own.
+
+    Raises:
+        BadQuery: a text is no Unicode.
     """
+    check_texts(texts)
     boxes = windows(*image.size)
     vectors = _encoded(encoder, image, [(0, 0, *image.size), *boxes])
     rows = encoder.encode_texts([*texts, *PLAIN])

@@ -14,6 +14,7 @@ from mmsearch.errors import BadQuery
 from mmsearch.organise.contents import Contents
 from mmsearch.organise.naming import read_words
 from mmsearch.types import Encoder
+from mmsearch.uris import check_texts
 
 # Against which a label has to stand out: robust standard deviations above what everyday words
 # score on this collection's pictures. On Flickr8k: docs/organise.md.
@@ -54,8 +55,9 @@ def tag(
             the model.
 
     Raises:
-        BadQuery: no label, or a prompt without {}.
+        BadQuery: no label, or a prompt without {}; a text that is no Unicode.
     """
+    check_texts([*labels, prompt])
     labels = list(dict.fromkeys(label.strip() for label in labels if label.strip()))
     if not labels:
         raise BadQuery("there is no label to tag by")

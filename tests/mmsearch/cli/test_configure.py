@@ -93,3 +93,38 @@ def test_commands_and_options_complete() -> None:
     assert completed("mmsearch simi") == ["similar"]
     assert "--diverse" in completed("mmsearch search --d")
     assert "html" in completed("mmsearch search --format h")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("limit = []", "limit"), ("limit = {a = 1}", "limit"), ("limit = 2024-01-01", "limit"),
+        ("limit = 1.7", "'1.7' is not"), ("limit = true", "'True' is not"),
+        ("path = [[1]]", "path"),
+    ],
+)  # fmt: skip
+def test_a_setting_of_the_wrong_type_is_refused_and_shown(
+    indexed: Mmsearch, tmp_path: Path, line: str, said: str
+) -> None:
+    (tmp_path / "mmsearch.toml").write_text(line + "\n")
+    done = indexed("search", "red")
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    for how in ("table", "json"):
+        assert line.split()[0] in indexed("config", "show", "--format", how).out
+
+
+def test_an_option_that_may_be_repeated_takes_one_value_or_a_list(
+    indexed: Mmsearch, tmp_path: Path
+) -> None:
+    for line in ('path = "red*"', 'path = ["red*", "green*"]'):
+        (tmp_path / "mmsearch.toml").write_text(line + "\n")
+        found = indexed("search", "red", "--format", "paths").out.split()
+        assert len(found) == line.count("*")
+
+
+def test_a_setting_that_no_command_has_is_pointed_out(mmsearch: Mmsearch, tmp_path: Path) -> None:
+    (tmp_path / "mmsearch.toml").write_text("limt = 20\n")
+    done = mmsearch("config", "show")
+    assert "no command has an option --limt. Did you mean 'limit'?" in done.err
+    assert done.code == 0

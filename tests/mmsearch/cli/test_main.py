@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -139,3 +140,54 @@ def test_a_reader_that_has_enough_ends_us_quietly(indexed: Mmsearch, tmp_path, c
         ["bash", "-c", command], env=env, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (141, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("call", ["search red", "search red --format paths", "status"])
+def test_output_that_cannot_be_written_is_one_error(indexed: Mmsearch, tmp_path, call: str) -> None:
+    env = os.environ | {"MMSEARCH_HOME": str(tmp_path / "store")}
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m mmsearch {call} >/dev/full"],
+        env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = "mmsearch: cannot write the output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [("search red >&-", 0), ("search red >&- 2>&-", 0), ("search - <&-", 2), ("status 2>&-", 0)],
+)
+def test_a_stream_that_the_caller_closed_is_as_the_null_device(
+    indexed: Mmsearch, tmp_path, call: str, code: int
+) -> None:
+    env = os.environ | {"MMSEARCH_HOME": str(tmp_path / "store")}
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m mmsearch {call}"],
+        env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (("search", "caf\udce9"), 2), (("search", "red", "--not", "caf\udce9"), 2),
+        (("search", "red", "--path", "caf\udce9*"), 2),
+        (("search", "red", "--tag", "caf\udce9"), 2),
+        (("search", "red", "--where", 'text ~ "caf\udce9"'), 2),
+        (("search", "id:caf\udce9"), 2), (("search", "red", "--like", "caf\udce9"), 2),
+        (("similar", "caf\udce9"), 2), (("tag", "caf\udce9"), 2),
+        (("explain", "caf\udce9", "red.png"), 2), (("config", "set", "store", "caf\udce9"), 2),
+        (("search", "red", "--collection", "caf\udce9"), 3),
+        (("index", "photos", "--collection", "caf\udce9", "--model", "color"), 3),
+    ],
+)  # fmt: skip
+def test_an_argument_that_is_no_utf8_is_one_error(
+    indexed: Mmsearch, tmp_path, call: tuple[str, ...], code: int
+) -> None:
+    (tmp_path / "red.png").write_bytes((tmp_path / "photos" / "red.png").read_bytes())
+    done = indexed(*call)
+    assert (done.code, done.out) == (code, "")
+    assert "Unicode" in done.err or "UTF-8" in done.err or r"caf\xe9" in done.err or (
+        r"'caf\udce9'" in done.err)  # fmt: skip
