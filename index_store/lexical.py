@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+import math
 import re
 import sqlite3
 import threading
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from index_store import rows
 from index_store.db import BUSY_TIMEOUT_S, DAMAGE, ReadPool
@@ -25,8 +28,12 @@ from index_store.types import Item, Kind
 LEXICAL = "lex"
 FIELDS = ("name", "folder", "text", "tags")
 WEIGHTS = (2.0, 1.0, 2.0, 2.0)  # of a word in each of the fields
+# What BM25 gives a word of weight 2 that stands once in a text of average length, beside how rare
+# it is: f (k1 + 1) / (f + k1) with f = 2 and FTS5's k1 = 1.2.
+_ONCE = 2 * 2.2 / (2 + 1.2)
 FORMAT = 2
 Progress = Callable[[int, int], object]
+T = TypeVar("T")
 # Scripts that put no space between words (Thai to Burmese, Khmer, Han, kana), or join them to
 # others (Korean): each letter is a word in the index, and a question asks for pairs of neighbours,
 # as Lucene's CJKBigramFilter does.
@@ -45,8 +52,9 @@ _STOP = frozenset((
     "on", "or", "some", "that", "the", "their", "there", "this", "to", "with", "who",
 ))  # fmt: skip
 _SCHEMA = f"""
-CREATE TABLE state (format INTEGER, recipe TEXT, seq INTEGER);
+CREATE TABLE state (format INTEGER, recipe TEXT, seq INTEGER, docs INTEGER);
 CREATE TABLE doc (id INTEGER PRIMARY KEY, key TEXT, kind TEXT, picture TEXT);
+CREATE INDEX doc_picture ON doc (picture) WHERE kind = 'text';
 CREATE VIRTUAL TABLE words USING fts5({", ".join(FIELDS)},
     tokenize = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'");
 INSERT INTO words (words, rank) VALUES ('rank', 'bm25({", ".join(map(str, WEIGHTS))})');
@@ -55,10 +63,15 @@ INSERT INTO words (words, rank) VALUES ('rank', 'bm25({", ".join(map(str, WEIGHT
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An item that has words of the question. score: BM25, higher is better."""
+    """An item that has words of the question.
+
+    score: BM25, higher is better. share: the same as a part of what a text of average length
+    gets that has every word of the question once; a short one gets more.
+    """
 
     key: str
     score: float
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +108,8 @@ class Lexicon:
         Raises:
             StoreCorrupt: a row is not what was written.
         """
-        query = _query(text)
-        if not query or k < 1:
+        phrases = _phrases(text)
+        if not phrases or k < 1:
             return []
         owner, condition = ("picture", "doc.picture <> ''") if kind == "image" else (
             "key", "doc.kind = 'text'")  # fmt: skip
@@ -104,12 +117,31 @@ class Lexicon:
             f"SELECT doc.{owner}, words.rank FROM words JOIN doc ON doc.id = words.rowid "
             f"WHERE words MATCH ? AND {condition} ORDER BY words.rank, doc.id"
         )
+        return self._whole(lambda own: _found(own, sql, phrases, k))
+
+    def texts_of(self, pictures: Sequence[str]) -> dict[str, list[str]]:
+        """Return, for those of the pictures that texts speak of, the texts' keys.
+
+        Raises:
+            StoreCorrupt: a row is not what was written.
+        """
+        sql = (
+            "SELECT picture, key FROM doc WHERE kind = 'text' AND picture IN "
+            "(SELECT value FROM json_each(?)) ORDER BY id"
+        )
+        of: dict[str, list[str]] = {}
+        for picture, key in self._whole(lambda own: own.execute(sql, [json.dumps([*pictures])])):
+            of.setdefault(picture, []).append(key)
+        return of
+
+    def _whole(self, ask: Callable[[sqlite3.Connection], Iterable[T]]) -> list[T]:
+        """Return what is asked of the words as they are now."""
         with self._lock:
             try:
-                return self._ask(sql, query, k)
+                return [*ask(self._refreshed())]
             except (*DAMAGE, StoreError):
                 self._discard()  # damaged, or of a store that is: then this fails again
-                return self._ask(sql, query, k)
+                return [*ask(self._refreshed())]
 
     def close(self) -> None:
         with self._lock:
@@ -117,16 +149,11 @@ class Lexicon:
                 self._connection.close()
                 self._connection = None
 
-    def _ask(self, sql: str, query: str, k: int) -> list[Found]:
+    def _refreshed(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._open()
         self._refresh(self._connection)
-        found: dict[str, float] = {}
-        for key, rank in self._connection.execute(sql, [query]):
-            found.setdefault(key, -rank)
-            if len(found) == k:
-                break
-        return [Found(key, score) for key, score in found.items()]
+        return self._connection
 
     def _discard(self) -> None:
         if self._connection is not None:
@@ -172,7 +199,7 @@ class Lexicon:
                 if state[2] < seq:
                     self._follow(store, own, since=state[2])
                     own.execute("DELETE FROM state")
-                    own.execute("INSERT INTO state (format, recipe, seq) VALUES (?, ?, ?)",
+                    own.execute("INSERT INTO state SELECT ?, ?, ?, count(*) FROM doc",
                                 [FORMAT, self._recipe, seq])  # fmt: skip
                 own.execute("COMMIT")
             except BaseException:
@@ -225,21 +252,39 @@ def _plain(text: str) -> str:
     return _LETTER.sub(r" \1 ", text)
 
 
-def _query(text: str) -> str:
-    """Return what asks FTS5 for any word of a question; "" if it has none."""
+def _phrases(text: str) -> list[str]:
+    """Return what FTS5 is to look for: the words of a question that say something, each once."""
     text = _VOWEL_POINTS.sub("", unicodedata.normalize("NFKC", text)).lower()
     kept = (c if c == "_" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
     asked = [part for word in "".join(kept).split() for part in _RUN.split(word) if part]
     telling = [w for w in asked if w not in _STOP] or asked
-    phrases = (phrase for word in telling for phrase in _phrases(word))
-    return " OR ".join(f'"{phrase}"' for phrase in phrases)
+    found = (pair for word in telling for pair in _pairs(word))
+    return [f'"{phrase}"' for phrase in dict.fromkeys(found)]
 
 
-def _phrases(word: str) -> list[str]:
+def _pairs(word: str) -> list[str]:
     if not _LETTER.match(word):
         return [word]
-    letters = list(word)
-    return [" ".join(pair) for pair in itertools.pairwise(letters)] or letters
+    return [" ".join(pair) for pair in itertools.pairwise(word)] or [word]
+
+
+def _found(own: sqlite3.Connection, sql: str, phrases: Sequence[str], k: int) -> list[Found]:
+    scores: dict[str, float] = {}
+    for key, rank in own.execute(sql, [" OR ".join(phrases)]):
+        scores.setdefault(key, -rank)
+        if len(scores) == k:
+            break
+    if not scores:
+        return []
+    whole = _ONCE * sum(_rarity(own, phrase) for phrase in phrases)
+    return [Found(key, score, score / whole) for key, score in scores.items()]
+
+
+def _rarity(own: sqlite3.Connection, phrase: str) -> float:
+    """Return the inverse document frequency of a word, as FTS5's bm25 has it."""
+    sql = "SELECT (SELECT docs FROM state), count(*) FROM words WHERE words MATCH ?"
+    docs, having = own.execute(sql, [phrase]).fetchone()
+    return max(math.log((docs - having + 0.5) / (having + 0.5)), 1e-6)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -1,19 +1,28 @@
-"""Search by vectors and by words together."""
+"""Search by the vectors of pictures, by those of their captions, and by words, all together.
+
+The scores of each way are brought to one scale and added. Vectors: how many deviations a cosine
+lies above this question's background, the mean of the picture's and its best caption's, as a part
+of the best one's. Words: BM25 as a part of what all of the question's words would get
+(`index_store.lexical.Found.share`). So a picture that has all the words comes first or near it
+whatever it looks like, and one that has few of them is moved little.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 
-from index_store import Collection, Item, Where
+from index_store import Collection, Item
 from index_store.lexical import Lexicon, Progress, Words
+from index_store.types import Kind, Vectors
 from index_store.where import AllOf, In
+from mmsearch.composing import BACKGROUND, FEWEST, background
 from mmsearch.search import Engine
 from mmsearch.types import Hit, Query
 
 RECIPE = "1"  # of `words_of`; another one builds the words anew
-CONSTANT = 60  # of reciprocal rank fusion
 WEIGHT = 0.5  # of the words; the vectors have the rest
 POOL = 100  # candidates of each way, at least
 _CHUNK = 100
@@ -49,12 +58,13 @@ def search_hybrid(
     """Return up to `query.k` hits of a text, by vectors and words fused, best first; of a query
     without a text, those of `Engine.search`.
 
-    A hit's score is its fused one; its parts say how the two ways scored it, of those that
-    found it: "vector" a cosine (of a query of several parts: each part's), "lexical" BM25. Words
-    are looked for of `query.text` alone, and `query.min_score` is for vectors.
+    A hit's score is its fused one; its parts say how each way scored it: "vector" a cosine (of a
+    query of several parts: each part's), "caption" the cosine of the text with its best caption,
+    "lexical" BM25. Captions and words are asked for `query.text` alone, captions not in a query of
+    several parts; `query.min_score` is for pictures by their vectors.
 
     Args:
-        weight: of the words, 0 to 1.
+        weight: of the words, 0 to 1; the vectors have the rest.
 
     Raises:
         BadQuery: as `Engine.search`.
@@ -70,48 +80,133 @@ def search_hybrid_batch(
     `Engine.search_batch`. A query without a text is answered by vectors alone."""
     wider = [q if q.text is None else replace(q, k=_pool(q)) for q in queries]
     found = engine.search_batch(wider)
+    texts = [q.text for q in queries if q.text is not None]
+    rows = iter(engine.text_rows(texts) if texts else ())
+    samples = Samples(engine.collection)
     return [
-        hits if query.text is None else _fused(engine, lexicon, query, query.text, hits, weight)
+        hits if query.text is None
+        else _Fusion(engine.collection, lexicon, samples, query, next(rows)).hits(hits, weight)
         for query, hits in zip(queries, found, strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def _pool(query: Query) -> int:
     return max(POOL, 4 * query.k)
 
 
-def _fused(
-    engine: Engine, lexicon: Lexicon, query: Query, text: str, by_vector: Sequence[Hit],
-    weight: float,
-) -> list[Hit]:  # fmt: skip
-    """Return the hits by vectors and those by the words of `text` as one list."""
-    found = lexicon.search(text, _pool(query), kind=query.kind)
-    passing = _passing(engine.collection, [f.key for f in found], query.where)
-    by_word = [f for f in found if f.key in passing]
-    scores: dict[str, float] = {}
-    parts: dict[str, dict[str, float]] = {}
-    items = {h.item.key: h.item for h in by_vector} | passing
-    for hit in by_vector:
-        _count(scores, hit.item.key, 1 - weight, hit.rank)
-        parts[hit.item.key] = dict(hit.parts)
-    for rank, one in enumerate(by_word, start=1):
-        _count(scores, one.key, weight, rank)
-        parts.setdefault(one.key, {})["lexical"] = one.score
-    best = sorted(scores, key=lambda key: (-scores[key], key))[: query.k]
-    return [Hit(n, items[k], scores[k], parts[k]) for n, k in enumerate(best, start=1)]
+class Samples:
+    """Stored vectors that stand for all of a kind, read when they are first asked for."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._read: dict[Kind, Vectors] = {}
+
+    def __getitem__(self, kind: Kind) -> Vectors:
+        if kind not in self._read:
+            self._read[kind] = self._collection.sample(kind, BACKGROUND)
+        return self._read[kind]
 
 
-def _count(scores: dict[str, float], key: str, weight: float, rank: int) -> None:
-    # Reciprocal rank fusion (Cormack, Clarke & Buettcher 2009): the sum of 1 / (60 + rank); here
-    # each way has a weight.
-    scores[key] = scores.get(key, 0.0) + weight / (CONSTANT + rank)
+class _Fusion:
+    """One question's answer put together."""
 
+    def __init__(
+        self, collection: Collection, lexicon: Lexicon, samples: Samples, query: Query, row: Vectors
+    ) -> None:
+        self.collection, self.lexicon, self.samples = collection, lexicon, samples
+        self.query, self.row = query, row
+        self.alone = len(query.asked) == 1  # else a hit's score is of all parts, in deviations
+        self.captioned = self.alone and query.kind == "image" and len(samples["text"]) >= FEWEST
 
-def _passing(
-    collection: Collection, keys: Sequence[str], where: Where | None
-) -> dict[str, Item]:  # fmt: skip
-    """Return those of the items that are there and pass the filter."""
-    if where is not None:
-        chunks = [keys[at : at + _CHUNK] for at in range(0, len(keys), _CHUNK)]
-        keys = [k for some in chunks for k in collection.keys(AllOf(In("key", tuple(some)), where))]
-    return {item.key: item for item in collection.get(keys)}
+    def hits(self, by_vector: Sequence[Hit], weight: float) -> list[Hit]:
+        """Return the best of what each way has found."""
+        query = self.query
+        words = {f.key: f for f in self.lexicon.search(query.text or "", _pool(query),
+                                                       kind=query.kind)}  # fmt: skip
+        captions = self._captions()
+        seen = {h.item.key: h for h in by_vector}
+        # A cut-off is for vectors: what a caption brings would be another such.
+        brought = [] if query.min_score is not None else [*captions]
+        others = dict.fromkeys(k for k in (*words, *brought) if k not in seen)
+        items = {k: h.item for k, h in seen.items()} | self._passing([*others])
+        parts = self._parts(items, seen, captions)
+        likeness = self._likeness(items, seen, parts)
+        best = max(likeness.values(), default=0.0)
+        scores = {}
+        for key in items:
+            share = words[key].share if key in words else 0.0
+            part = likeness[key] / best if likeness[key] > 0 else 0.0
+            scores[key] = (1 - weight) * part + weight * share
+            if key in words:
+                parts[key]["lexical"] = words[key].score
+        order = sorted(items, key=lambda key: (-scores[key], -likeness[key], key))[: query.k]
+        return [Hit(n, items[k], scores[k], parts[k]) for n, k in enumerate(order, start=1)]
+
+    def _captions(self) -> dict[str, float]:
+        """Return pictures by their captions' cosines, the best of each."""
+        if not self.captioned:
+            return {}
+        (found,) = self.collection.search(self.row[None], _pool(self.query), kind="text")
+        best: dict[str, float] = {}
+        for match in found:
+            if picture := words_of(match.item).picture:
+                best.setdefault(picture, match.score)
+        return best
+
+    def _parts(
+        self, items: Mapping[str, Item], seen: Mapping[str, Hit], captions: Mapping[str, float]
+    ) -> dict[str, dict[str, float]]:
+        """Return the cosines of all items, also where another way has found them."""
+        parts = {key: dict(seen[key].parts) if key in seen else {} for key in items}
+        if not self.alone:
+            return parts
+        for key, cosine in self._cosines([key for key in items if key not in seen]).items():
+            parts[key]["vector"] = cosine
+        if self.captioned:
+            told = dict(captions)
+            texts = self.lexicon.texts_of([key for key in items if key not in told])
+            cosines = self._cosines([text for some in texts.values() for text in some])
+            for picture, some in texts.items():
+                if known := [cosines[text] for text in some if text in cosines]:
+                    told[picture] = max(known)
+            for key in items:
+                if key in told:
+                    parts[key]["caption"] = told[key]
+        return parts
+
+    def _cosines(self, keys: Sequence[str]) -> dict[str, float]:
+        """Return the cosines of stored items with the text, of those that are still there."""
+        while True:
+            try:
+                rows = self.collection.vectors(keys)
+            except KeyError:  # deleted since it was found
+                keys = [item.key for item in self.collection.get(keys)]
+                continue
+            return dict(zip(keys, (rows @ self.row).tolist(), strict=True))
+
+    def _likeness(
+        self, items: Mapping[str, Item], seen: Mapping[str, Hit],
+        parts: Mapping[str, Mapping[str, float]],
+    ) -> dict[str, float]:  # fmt: skip
+        """Return what the vectors say of each item, in deviations."""
+        if not self.alone:
+            return {key: seen[key].score if key in seen else 0.0 for key in items}
+        grounds = {"vector": background(self.row, self.samples[self.query.kind])}
+        if self.captioned:
+            grounds["caption"] = background(self.row, self.samples["text"])
+        likeness = {}
+        for key, plain in parts.items():
+            # A re-ranked hit's score is its cosine and what the second look has added.
+            own = {**plain, "vector": seen[key].score} if key in seen else plain
+            known = [(own[n] - g.mean) / g.deviation for n, g in grounds.items() if n in own]
+            likeness[key] = fmean(known) if known else 0.0
+        return likeness
+
+    def _passing(self, keys: Sequence[str]) -> dict[str, Item]:
+        """Return those of the items that are there and pass the filter."""
+        where = self.query.where
+        if where is not None:
+            chunks = [keys[at : at + _CHUNK] for at in range(0, len(keys), _CHUNK)]
+            passing = (self.collection.keys(AllOf(In("key", tuple(c)), where)) for c in chunks)
+            keys = [key for some in passing for key in some]
+        return {item.key: item for item in self.collection.get(keys)}

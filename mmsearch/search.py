@@ -33,6 +33,7 @@ class Engine:
         collection.check_space(encoder.space)
         self.collection, self.encoder = collection, encoder
         self._threshold: tuple[int, float] | None = None  # and the commit that it is of
+        self._rows: dict[str, Vectors] = {}  # of the texts that were asked for last
 
     def search(self, query: Query) -> list[Hit]:
         """Return up to `query.k` hits, best first. Items that the query names by key are none.
@@ -69,6 +70,15 @@ class Engine:
                 answers.append([h for h in hits if h.score >= least])
         return answers
 
+    def text_rows(self, texts: Sequence[str]) -> Vectors:
+        """Return (n, dim) unit rows of texts; those of the last call are known."""
+        known = self._rows
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        made = dict(zip(new, self.encoder.encode_texts(new), strict=True)) if new else {}
+        rows = {text: made[text] if text in made else known[text] for text in texts}
+        self._rows = rows
+        return np.stack([rows[text] for text in texts])
+
     def _least_score(self, query: Query) -> float:
         """Return the score that a hit must have."""
         if query.min_score is None:
@@ -90,7 +100,7 @@ class Engine:
     def _encoded(self, parts: Sequence[Part]) -> Iterator[Vectors]:
         """Return the vector of each part, the texts' by one call of the model."""
         texts = [p.text for p in parts if p.text is not None]
-        rows = iter(self.encoder.encode_texts(texts) if texts else ())
+        rows = iter(self.text_rows(texts) if texts else ())
         return iter([next(rows) if p.text is not None else self._other(p) for p in parts])
 
     def _other(self, part: Part) -> Vectors:

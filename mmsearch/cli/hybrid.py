@@ -40,8 +40,9 @@ def hybrid_options(command: F) -> F:
                      show_default=True, metavar="X",
                      help="What words count beside vectors, with --hybrid."),
         click.option("--hybrid/--no-hybrid", default=False,
-                     help="Also look for the words themselves: in the names of files and folders, "
-                     "captions, keywords and tags.  [default: no-hybrid]"),
+                     help="Also look for the words themselves, in the names of files and folders, "
+                     "captions, keywords and tags, and for captions that mean the same.  "
+                     "[default: no-hybrid]"),
     ):  # fmt: skip
         out = option(out)
     result: F = out

@@ -167,3 +167,24 @@ def test_a_letter_alone_and_a_part_of_a_run(pictures: Collection) -> None:
 def test_a_name_with_a_line_below_is_one_phrase(pictures: Collection) -> None:
     add(pictures, Item("one", "text", text="IMG_2041"), Item("two", "text", text="img 7 of 2041"))
     assert found(pictures, "img_2041", "text") == ["one"]
+
+
+def test_the_share_is_of_all_that_is_asked(pictures: Collection) -> None:
+    add(pictures, Item("x", "text", text="red apple"), Item("y", "text", text="green apple tree"))
+    lexicon = pictures.lexicon(words, "1")
+    (one,) = lexicon.search("red", 5, kind="text")
+    assert 0.8 < one.share < 1.5
+    both = {f.key: f for f in lexicon.search("red apple", 5, kind="text")}
+    assert both["x"].share == pytest.approx(one.share, rel=0.2)
+    assert both["y"].share < 0.6 * both["x"].share
+    assert lexicon.search("red giraffe", 5, kind="text")[0].share < 0.6 * one.share
+    assert both["x"].score > both["y"].score
+
+
+def test_the_texts_of_pictures(pictures: Collection) -> None:
+    add(pictures, Item("more", "text", text="hay", meta={"picture": "barn"}))
+    lexicon = pictures.lexicon(words, "1")
+    assert lexicon.texts_of(["beach", "barn", "no such"]) == {"barn": ["cap", "more"]}
+    pictures.delete(["cap"])
+    assert lexicon.texts_of(["barn"]) == {"barn": ["more"]}
+    assert lexicon.texts_of([]) == {}
