@@ -52,7 +52,8 @@ class _Move:
     def __init__(self, old: str, new: str) -> None:
         self._pairs = []
         for before, after in ((key_of(old), key_of(new)), (uri_of(old), uri_of(new))):
-            before, after = before.rstrip("/"), after.rstrip("/")
+            # The root alone ends with a slash, and file:/// with one of three.
+            before, after = before.removesuffix("/"), after.removesuffix("/")
             if before == after:
                 raise BadSource(f"the folder is to move from {old} to itself")
             self._pairs.append((before, after))

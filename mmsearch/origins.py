@@ -96,6 +96,17 @@ def set_place(store: Path, folder: str) -> None:
         write_origins(store, replace(known, place=folder))
 
 
+def copy_origins(store: Path, copy: Path) -> None:
+    """Tell a copy of the store which folders it is made of; where it lies is its own affair.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    known = replace(read_origins(store), place="")
+    if known != Origins():
+        write_origins(copy, known)
+
+
 def forget_folders(store: Path, name: str, below: Sequence[str]) -> None:
     """Forget folders of a collection that are not there, at or below these; of none given: all.
 

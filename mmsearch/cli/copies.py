@@ -32,6 +32,7 @@ def snapshot_command(dest: Path, copy: bool, quiet: bool, store: Path) -> int:
 
     with tqdm(unit="B", unit_scale=True, disable=_hidden(quiet)) as bar:
         snapshot(store, dest, links=not copy, progress=bar.update)
+    _tell_origins(store, dest)
     note(f"snapshot in {dest}")
     return Exit.OK
 
@@ -53,6 +54,7 @@ def restore_command(src: Path, replace: bool, quiet: bool, store: Path) -> int:
 
     with tqdm(unit="B", unit_scale=True, disable=_hidden(quiet)) as bar:
         aside = restore(src, store, replace=replace, progress=bar.update)
+    _tell_origins(src, store)
     note(f"restored to {store}" + (f"; what was there is in {aside}" if aside else ""))
     return Exit.OK
 
@@ -105,6 +107,15 @@ def import_command(src: Path, only: tuple[str, ...], quiet: bool, store: Path) -
     for r in reports:
         note(f"{r.collection}: {r.added:,} added, {r.updated:,} updated, {r.unchanged:,} unchanged")
     return Exit.OK
+
+
+def _tell_origins(store: Path, copy: Path) -> None:
+    from mmsearch.origins import copy_origins
+
+    try:
+        copy_origins(store, copy)
+    except OSError as error:
+        note(f"the folders could not be noted beside the copy: {error.strerror or error}")
 
 
 def _hidden(quiet: bool) -> bool | None:

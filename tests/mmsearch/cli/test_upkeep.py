@@ -160,3 +160,27 @@ def test_a_changed_export_is_refused_before_anything_is_stored(
     manifest["collections"][0]["files"][0]["name"] = "../secret"
     (out / "manifest.json").write_text(json.dumps(manifest))
     assert indexed("import", out, "--store", new).code == 2
+
+
+def test_a_restored_snapshot_knows_its_folders_and_keeps_what_is_offline(
+    indexed: Mmsearch, photos: Path, tmp_path: Path
+) -> None:
+    snap, new = tmp_path / "snap", tmp_path / "new"
+    assert indexed("snapshot", snap).code == 0
+    assert indexed("restore", snap, "--store", new).code == 0
+    assert "3 unchanged" in indexed("index", "--store", new).err  # without a path
+    photos.rename(tmp_path / "unplugged")
+    for store in (snap, new):
+        assert "(offline)" in indexed("search", "red", "--store", store).out
+    assert "0 pictures forgotten, 3 offline are kept" in indexed("prune", "--store", new).err
+    assert sorted(keys(new)) == sorted(ALL)
+
+
+def test_move_root_from_and_to_the_root_of_all_folders(indexed: Mmsearch, photos: Path) -> None:
+    assert indexed("move-root", "/", "/mnt/old").code == 0
+    hit = json.loads(indexed("search", "red", "-n", "1", "--format", "jsonl").out)
+    assert hit["path"] == f"/mnt/old{photos}/red.png" == hit["key"]
+    assert indexed("move-root", "/mnt/old", "/").code == 0
+    with Store.open(photos.parent / "store") as store:
+        (item,) = store.collection("default").get([str(photos / "red.png")])
+    assert item.uri == (photos / "red.png").as_uri()
