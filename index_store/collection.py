@@ -188,10 +188,13 @@ class Collection(Upkeep):
             found = {
                 r[0]: r[1:] for r in rows.fetch(connection, self._id, "key", keys, columns=columns)
             }
+            shelves = {
+                kind: self._shelf(connection, kind) for kind in {f[0] for f in found.values()}
+            }
             out = np.empty((len(keys), self.space.dim), np.float32)
             for n, key in enumerate(keys):
                 kind, pos, crc = found[key]
-                out[n] = self._shelf(connection, kind).row(pos, crc)
+                out[n] = shelves[kind].row(pos, crc)
         return out
 
     @on_the_newest
