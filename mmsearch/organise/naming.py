@@ -37,7 +37,7 @@ def read_words(path: Path = WORDS) -> list[str]:
         BadSource: it cannot be read, is no UTF-8, or holds no word.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise BadSource(f"{path}: {error}") from error
     words = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))

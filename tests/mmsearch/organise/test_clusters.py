@@ -58,7 +58,7 @@ def test_a_model_names_groups_by_the_words_of_a_list(encoder: Encoder) -> None:
 
 def test_a_list_of_words_is_read_once_each(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
-    path.write_text("# mine\nred car\n\nblue car\nred car\n")
+    path.write_text("\ufeff# mine\nred car\n\nblue car\nred car\n", encoding="utf8")  # Notepad's
     assert read_words(path) == ["red car", "blue car"]
     path.write_text("\n")
     with pytest.raises(BadSource, match="no word"):

@@ -68,3 +68,60 @@ def test_nothing_is_written_beside_a_picture_that_is_gone(tmp_path: Path) -> Non
     with pytest.raises(FileNotFoundError):
         write_keywords(str(tmp_path / "gone.png"), ["boat"])
     assert list(tmp_path.iterdir()) == []
+
+
+TWO = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+ <rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4">
+  <!-- mine --></rdf:Description>
+ <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" {attribute}>
+  {element}</rdf:Description>
+</rdf:RDF></x:xmpmeta>
+<?xpacket end="w"?>
+"""
+
+
+@pytest.mark.parametrize(
+    ("attribute", "element"),
+    [
+        ("", "<dc:subject><rdf:Bag><rdf:li>boat</rdf:li></rdf:Bag></dc:subject>"),
+        ("", "<dc:subject><rdf:Seq><rdf:li>boat</rdf:li></rdf:Seq></dc:subject>"),
+        ("", "<dc:subject>boat</dc:subject>"),
+        ('dc:subject="boat"', ""),
+    ],
+)
+def test_keywords_go_to_those_that_are_there_wherever_they_are(
+    tmp_path: Path, attribute: str, element: str
+) -> None:
+    picture = paint(tmp_path / "a.png", "red")
+    sidecar = tmp_path / "a.xmp"
+    sidecar.write_text(TWO.format(attribute=attribute, element=element), encoding="utf8")
+    assert write_keywords(str(picture), ["sea", "Boat"])
+    text = sidecar.read_text(encoding="utf8")
+    assert text.count("<dc:subject") == 1  # a property that is there twice is no XMP
+    assert "dc:subject=" not in text
+    assert sidecar_meta(str(sidecar)) == {"rating": 4, "keywords": ["boat", "sea"]}
+    assert text.startswith("<?xpacket begin=")
+    assert '<?xpacket end="w"?>' in text
+    assert "<!-- mine -->" in text
+    assert not write_keywords(str(picture), ["sea"])
+
+
+def test_a_word_that_xml_cannot_hold_leaves_the_file_as_it_is(tmp_path: Path) -> None:
+    picture = paint(tmp_path / "a.png", "red")
+    (tmp_path / "a.xmp").write_text(DARKTABLE)
+    with pytest.raises(ValueError, match=r"sea\\x07 has a character"):
+        write_keywords(str(picture), ["sea\x07"])
+    assert (tmp_path / "a.xmp").read_text() == DARKTABLE
+
+
+def test_a_link_to_an_xmp_file_stays_one(tmp_path: Path) -> None:
+    picture = paint(tmp_path / "a.png", "red")
+    (tmp_path / "elsewhere").mkdir()
+    real = tmp_path / "elsewhere" / "b.xmp"
+    real.write_text(DARKTABLE)
+    (tmp_path / "a.xmp").symlink_to(real)
+    assert write_keywords(str(picture), ["sea"])
+    assert (tmp_path / "a.xmp").is_symlink()
+    assert sidecar_meta(str(real))["keywords"] == ["Boat", "sea"]
