@@ -15,7 +15,7 @@ import re
 import sqlite3
 import threading
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +31,7 @@ WEIGHTS = (2.0, 1.0, 2.0, 2.0)  # of a word in each of the fields
 # What BM25 gives a word of weight 2 that stands once in a text of average length, beside how rare
 # it is: f (k1 + 1) / (f + k1) with f = 2 and FTS5's k1 = 1.2.
 _ONCE = 2 * 2.2 / (2 + 1.2)
-FORMAT = 2
+FORMAT = 3
 Progress = Callable[[int, int], object]
 T = TypeVar("T")
 # Scripts that put no space between words (Thai to Burmese, Khmer, Han, kana), or join them to
@@ -99,11 +99,16 @@ class Lexicon:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
-    def search(self, text: str, k: int, *, kind: Kind = "image") -> list[Found]:
+    def search(
+        self, text: str, k: int, *, kind: Kind = "image", among: Container[str] | None = None
+    ) -> list[Found]:  # fmt: skip
         """Return up to k items of that kind with words of `text`, best first.
 
         A picture is found by its own words and by those of texts that speak of it. Words count
         in any form ("dogs" finds "dog") and without accents; one of them is enough.
+
+        Args:
+            among: only items of these keys.
 
         Raises:
             StoreCorrupt: a row is not what was written.
@@ -117,7 +122,7 @@ class Lexicon:
             f"SELECT doc.{owner}, words.rank FROM words JOIN doc ON doc.id = words.rowid "
             f"WHERE words MATCH ? AND {condition} ORDER BY words.rank, doc.id"
         )
-        return self._whole(lambda own: _found(own, sql, phrases, k))
+        return self._whole(lambda own: _found(own, sql, phrases, k, among))
 
     def texts_of(self, pictures: Sequence[str]) -> dict[str, list[str]]:
         """Return, for those of the pictures that texts speak of, the texts' keys.
@@ -244,17 +249,18 @@ class Lexicon:
 def _plain(text: str) -> str:
     """Return the text with one form of each letter, in which spaces part all words.
 
-    macOS writes names decomposed, typists write what is composed, full or half width.
+    macOS writes names decomposed, typists write what is composed, full or half width; capitals
+    have no sharp s, and FTS5 does not know those of Georgian.
     """
     if text.isascii():
         return text
-    text = _VOWEL_POINTS.sub("", unicodedata.normalize("NFKC", text))
+    text = _VOWEL_POINTS.sub("", unicodedata.normalize("NFKC", text)).casefold()
     return _LETTER.sub(r" \1 ", text)
 
 
 def _phrases(text: str) -> list[str]:
     """Return what FTS5 is to look for: the words of a question that say something, each once."""
-    text = _VOWEL_POINTS.sub("", unicodedata.normalize("NFKC", text)).lower()
+    text = _VOWEL_POINTS.sub("", unicodedata.normalize("NFKC", text)).casefold()
     kept = (c if c == "_" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
     asked = [part for word in "".join(kept).split() for part in _RUN.split(word) if part]
     telling = [w for w in asked if w not in _STOP] or asked
@@ -268,10 +274,14 @@ def _pairs(word: str) -> list[str]:
     return [" ".join(pair) for pair in itertools.pairwise(word)] or [word]
 
 
-def _found(own: sqlite3.Connection, sql: str, phrases: Sequence[str], k: int) -> list[Found]:
+def _found(
+    own: sqlite3.Connection, sql: str, phrases: Sequence[str], k: int,
+    among: Container[str] | None,
+) -> list[Found]:  # fmt: skip
     scores: dict[str, float] = {}
     for key, rank in own.execute(sql, [" OR ".join(phrases)]):
-        scores.setdefault(key, -rank)
+        if among is None or key in among:
+            scores.setdefault(key, -rank)
         if len(scores) == k:
             break
     if not scores:

@@ -15,16 +15,17 @@ from dataclasses import replace
 from statistics import fmean
 
 from index_store import Collection, Item
-from index_store.lexical import Lexicon, Progress, Words
+from index_store.lexical import Found, Lexicon, Progress, Words
 from index_store.types import Kind, Vectors
 from index_store.where import AllOf, In
 from mmsearch.composing import BACKGROUND, FEWEST, background
 from mmsearch.search import Engine
 from mmsearch.types import Hit, Query
 
-RECIPE = "1"  # of `words_of`; another one builds the words anew
+RECIPE = "2"  # of `words_of`; another one builds the words anew
 WEIGHT = 0.5  # of the words; the vectors have the rest
 POOL = 100  # candidates of each way, at least
+_WIDER = 4  # times as many by words under a filter, before all that pass are listed
 _CHUNK = 100
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _LISTS = ("keywords", "tags")
@@ -47,9 +48,15 @@ def words_of(item: Item) -> Words:
     picture = item.key if item.kind == "image" else item.meta.get("picture", "")
     if item.kind == "image":  # the words of a caption are its own: the picture brings the names
         folder, _, name = item.key.rpartition("/")
-        fields["name"] = _CAMEL.sub(" ", name.rpartition(".")[0] or name)
-        fields["folder"] = _CAMEL.sub(" ", folder.replace("/", " ")).strip()
+        fields["name"] = _parted(name.rpartition(".")[0] or name)
+        fields["folder"] = _parted(folder.replace("/", " ")).strip()
     return Words(fields, picture if isinstance(picture, str) else "")
+
+
+def _parted(name: str) -> str:
+    """Return a name with "redHouse" as "red House", and as it is besides."""
+    joined = [word for word in name.split() if _CAMEL.search(word)]
+    return " ".join([_CAMEL.sub(" ", name), *joined])
 
 
 def search_hybrid(
@@ -121,8 +128,7 @@ class _Fusion:
     def hits(self, by_vector: Sequence[Hit], weight: float) -> list[Hit]:
         """Return the best of what each way has found."""
         query = self.query
-        words = {f.key: f for f in self.lexicon.search(query.text or "", _pool(query),
-                                                       kind=query.kind)}  # fmt: skip
+        words = {f.key: f for f in self._words()}
         captions = self._captions()
         seen = {h.item.key: h for h in by_vector}
         # A cut-off is for vectors: what a caption brings would be another such.
@@ -141,6 +147,20 @@ class _Fusion:
                 parts[key]["lexical"] = words[key].score
         order = sorted(items, key=lambda key: (-scores[key], -likeness[key], key))[: query.k]
         return [Hit(n, items[k], scores[k], parts[k]) for n, k in enumerate(order, start=1)]
+
+    def _words(self) -> list[Found]:
+        """Return what has the words, best first; under a filter of what passes it."""
+        query, pool = self.query, _pool(self.query)
+        text, wanted = query.text or "", pool if query.where is None else _WIDER * pool
+        found = self.lexicon.search(text, wanted, kind=query.kind)
+        if query.where is None:
+            return found
+        passing = self._passing([f.key for f in found])
+        kept = [f for f in found if f.key in passing]
+        if len(kept) < pool and len(found) == wanted:  # others have the words, too
+            among = frozenset(self.collection.keys(query.where))
+            kept = self.lexicon.search(text, pool, kind=query.kind, among=among)
+        return kept[:pool]
 
     def _captions(self) -> dict[str, float]:
         """Return pictures by their captions' cosines, the best of each."""

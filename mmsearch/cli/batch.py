@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -86,21 +86,36 @@ def batch_command(
             where = both(condition, when)
             return one_query(parts, k=k, kind=kind, where=where, min_score=least)
 
-        def answers() -> Iterator[tuple[Query, list[Hit]]]:
+        def answers() -> Iterator[tuple[str, Query, list[Hit]]]:
             nonlocal missed
             with answering(engine, hybrid) as answer:
                 for lines in _lines(queries):
-                    questions = [asked(line) for line in lines]
-                    for query, hits in zip(questions, answer(questions), strict=True):
+                    questions = [_named(number, asked, line) for number, line in lines]
+                    for (_, line), query, hits in zip(
+                        lines, questions, answer(questions), strict=True
+                    ):
                         missed += not hits
-                        yield query, in_order(hits, sort)
+                        yield line, query, in_order(hits, sort)
 
         write_batch(answers(), format_)
     return Exit.NO_HITS if missed else Exit.OK
 
 
-def _lines(file: IO[bytes]) -> Iterator[list[str]]:
-    """Yield the lines that are there already, at most 32 of them, but for empty ones.
+def _named(number: int, asked: Callable[[str], Query], line: str) -> Query:
+    """Return what a line asks for; an error says which line it was."""
+    from mmsearch.errors import BadQuery
+
+    try:
+        return asked(line)
+    except BadQuery as error:
+        raise BadQuery(f"line {number} of the queries: {error}") from error
+    except click.UsageError as error:
+        raise click.UsageError(f"line {number} of the queries: {error.message}") from error
+
+
+def _lines(file: IO[bytes]) -> Iterator[list[tuple[int, str]]]:
+    """Yield the lines that are there already, at most 32 of them, with their numbers, but for
+    empty ones.
 
     So who writes a line to a pipe and waits gets its answer, and many lines share the model's
     call.
@@ -118,7 +133,7 @@ def _lines(file: IO[bytes]) -> Iterator[list[str]]:
     yield from batched(_decoded([rest], count), GROUP)
 
 
-def _decoded(lines: list[bytes], before: int) -> Iterator[str]:
+def _decoded(lines: list[bytes], before: int) -> Iterator[tuple[int, str]]:
     """Yield the lines that say something as texts; `before` them others have come."""
     for number, line in enumerate(lines, start=before + 1):
         try:
@@ -126,4 +141,4 @@ def _decoded(lines: list[bytes], before: int) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise click.UsageError(f"line {number} of the queries is no UTF-8") from error
         if text:
-            yield text
+            yield number, text

@@ -88,24 +88,23 @@ def write_hits(
             click.echo(f"{hit.rank:>3}  {hit.score:.3f}  {what}{why}")
 
 
-def write_batch(answers: Iterable[tuple[Query, Sequence[Hit]]], format_: str) -> None:
-    """Write the hits of many queries, each as soon as it is there."""
+def write_batch(answers: Iterable[tuple[str, Query, Sequence[Hit]]], format_: str) -> None:
+    """Write the hits of many queries, each with the line that asked, as soon as it is there."""
     if format_ in {"csv", "tsv"}:
         click.echo(_table([("query", *COLUMNS)], format_), nl=False)
     results = []
-    for query, hits in answers:
-        asked = query.text if query.text is not None else query.image
+    for line, query, hits in answers:
         if format_ == "json":
             results.append({"query": query_dict(query), "hits": [as_dict(h) for h in hits]})
         elif format_ == "jsonl":
             one = {"schema": 1, "query": query_dict(query), "hits": [as_dict(h) for h in hits]}
             click.echo(json.dumps(one))
         elif format_ in {"csv", "tsv"}:
-            rows = [[asked, *(as_dict(h)[c] for c in COLUMNS)] for h in hits]
+            rows = [[line, *(as_dict(h)[c] for c in COLUMNS)] for h in hits]
             click.echo(_table(rows, format_), nl=False)
         else:
             if format_ == "table":
-                click.echo(f"# {printable(str(asked))}")
+                click.echo(f"# {printable(line)}")
             write_hits(query, hits, format_)
     if format_ == "json":
         click.echo(json.dumps({"schema": 1, "results": results}, indent=2))

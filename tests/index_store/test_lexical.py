@@ -188,3 +188,16 @@ def test_the_texts_of_pictures(pictures: Collection) -> None:
     pictures.delete(["cap"])
     assert lexicon.texts_of(["barn"]) == {"barn": ["more"]}
     assert lexicon.texts_of([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked"),
+    [("Hauptstraße", "HAUPTSTRASSE"), ("GROSSE STRASSE", "straße"), ("ᲥᲐᲠᲗᲣᲚᲘ", "ქართული"),
+     ("ΣΊΣΥΦΟΣ", "σίσυφος"), ("İstanbul", "istanbul")],
+)  # fmt: skip
+def test_capitals_and_small_letters_are_one_word(
+    pictures: Collection, stored: str, asked: str
+) -> None:
+    add(pictures, Item("new", text=stored))
+    assert found(pictures, asked) == ["new"]
+    assert found(pictures, asked.upper()) == ["new"]

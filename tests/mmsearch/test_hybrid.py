@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from index_store import Collection, Compare, Item
@@ -167,3 +168,27 @@ def test_search_by_words_from_the_command_line(mmsearch: Mmsearch, tmp_path: Pat
     done = mmsearch("search", tmp_path / "photos" / "lawn.png", "--hybrid", "-n", "1")
     assert "no words in the question" in done.err
     assert "lawn.png" in done.out
+
+
+def test_words_under_a_filter_are_those_of_what_passes_it(
+    collection: Collection, encoder: Encoder
+) -> None:
+    # 450 pictures say more of zebras, in fewer words, than the three that pass.
+    items = [Item(f"/p/{n:03d}.jpg", meta={"n": n, "title": "zebra"}) for n in range(450)]
+    items += [
+        Item(f"/p/{n}.jpg", meta={"n": n, "title": "a zebra" + " and more" * (n - 990)})
+        for n in (997, 998, 999)
+    ]
+    items += [Item(f"/q/{n:03d}.jpg", meta={"n": n}) for n in range(900, 1000)]
+    collection.add(items, np.repeat(encoder.encode_texts(["red"]), len(items), axis=0))
+    query = Query("zebra", k=5, where=Compare("n", ">", 950))
+    hits = search_hybrid(Engine(collection, encoder), lexicon_of(collection), query)
+    assert names(hits[:3]) == ["997", "998", "999"]
+    assert ["lexical" in h.parts for h in hits] == [True] * 3 + [False] * 2
+
+
+def test_a_name_in_camel_case_is_found_whole_and_by_its_parts(engine: Engine) -> None:
+    lexicon = lexicon_of(engine.collection)
+    for asked in ("redHouse", "redhouse", "red house", "house"):
+        (found,) = lexicon.search(asked, 5)
+        assert Path(found.key).stem == "redHouse"

@@ -61,3 +61,28 @@ def test_lines_that_are_no_utf8_are_named(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given[:-2])))
     answers = [json.loads(a) for a in indexed("batch", "-").out.splitlines()]
     assert [a["query"]["text"] for a in answers] == ["red", "blue"]
+
+
+def test_an_answer_is_beside_the_line_that_asked_whatever_it_was(
+    indexed: Mmsearch, photos: Path, tmp_path: Path
+) -> None:
+    red = photos / "red.png"
+    lines = ["red", "red + green", f"id:{red}", str(red)]
+    (tmp_path / "lines.txt").write_text("\n".join(lines))
+    table = indexed("batch", "lines.txt", "-n", "1", "--format", "table").out.splitlines()
+    assert table[::2] == [f"# {line}" for line in lines]
+    rows = indexed("batch", "lines.txt", "-n", "1", "--format", "csv").out.splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == lines
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("id:nope", "no item nope"), ("red + 0:green", "0 is no weight")]
+)
+def test_an_error_names_the_line_it_is_in(
+    indexed: Mmsearch, tmp_path: Path, line: str, said: str
+) -> None:
+    (tmp_path / "lines.txt").write_text(f"red\n\n{line}\nblue\n")
+    done = indexed("batch", "lines.txt")
+    assert done.code == 2
+    assert "line 3 of the queries: " in done.err
+    assert said in done.err
