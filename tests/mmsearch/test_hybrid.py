@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from index_store import Collection, Compare, Item
+from index_store.types import Vectors
 from index_store.where import Glob
 from mmsearch import Encoder, Engine, Query, ingest, read
 from mmsearch.hybrid import lexicon_of, search_hybrid, words_of
+from mmsearch.reranking import RerankingEngine, Second
 from tests.mmsearch.cli.conftest import Mmsearch
 from tests.mmsearch.cli.conftest import mmsearch as mmsearch
 from tests.mmsearch.conftest import paint
@@ -192,3 +195,20 @@ def test_a_name_in_camel_case_is_found_whole_and_by_its_parts(engine: Engine) ->
     for asked in ("redHouse", "redhouse", "red house", "house"):
         (found,) = lexicon.search(asked, 5)
         assert Path(found.key).stem == "redHouse"
+
+
+def test_a_re_ranked_hit_counts_with_its_new_score(engine: Engine) -> None:
+    liked = {h.item.key: 2.0 * ("lawn" in h.item.key) for h in engine.search(Query("red", k=3))}
+
+    class Known:
+        name, weight = "known", 1.0
+
+        def score(self, query: Query, items: Sequence[Item]) -> Vectors:
+            return np.array([liked[item.key] for item in items], np.float32)
+
+    again = RerankingEngine(engine.collection, engine.encoder, Second(Known()))
+    lexicon = lexicon_of(engine.collection)
+    hits = search_hybrid(again, lexicon, Query("red", k=3), weight=0.0)
+    assert names(hits) == names(again.search(Query("red", k=3)))
+    assert names(hits)[0] == "lawn"
+    assert hits[0].parts["rerank"] > 1
