@@ -320,11 +320,25 @@ def _empty(own: sqlite3.Connection) -> None:
 
 def problem(path: Path) -> str:
     """Return what is wrong with a file of words; "" if nothing is."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
-        uri = f"{path.absolute().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as own:
-            found = own.execute("PRAGMA quick_check").fetchone()[0]
-            own.execute("SELECT count(*) FROM words WHERE words MATCH 'a'").fetchone()
+        return _checked(uri)
+    except sqlite3.OperationalError as error:
+        wal = Path(f"{path}-wal")
+        if wal.exists() and wal.stat().st_size:
+            return str(error)
     except DAMAGE as error:
         return str(error)
+    try:
+        # In a folder that cannot be written SQLite makes no shared memory for a log; with no log
+        # left there, the file is complete.
+        return _checked(f"{uri}&immutable=1")
+    except DAMAGE as error:
+        return str(error)
+
+
+def _checked(uri: str) -> str:
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as own:
+        found = own.execute("PRAGMA quick_check").fetchone()[0]
+        own.execute("SELECT count(*) FROM words WHERE words MATCH 'a'").fetchone()
     return "" if found == "ok" else str(found)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +205,24 @@ def test_capitals_and_small_letters_are_one_word(
     add(pictures, Item("new", text=stored))
     assert found(pictures, asked) == ["new"]
     assert found(pictures, asked.upper()) == ["new"]
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="uses Linux users")
+def test_a_sound_file_in_a_folder_that_cannot_be_written_is_no_damage(
+    pictures: Collection, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    assert found(pictures, "beach") == ["beach"]
+    with tempfile.TemporaryDirectory() as folder:  # pytest's tmp_path is closed to other users
+        Path(folder).chmod(0o755)
+        store = shutil.copytree(pictures._path, Path(folder) / "s")
+        script = (
+            "import os, sys, filelock, numpy; from index_store import Store, lexical, verify\n"
+            "os.setuid(65534)\n"
+            "print(len(Store.open(sys.argv[1], readonly=True).verify()))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(store)], capture_output=True, text=True, check=False
+        )
+    assert done.stdout == "0\n", done.stderr
