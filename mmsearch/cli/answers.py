@@ -23,7 +23,7 @@ WORDNET = click.option(
 )  # fmt: skip
 FORMAT = click.option("--format", "format_", type=click.Choice(["table", "json"]),
                       default="table", show_default=True, help="How to print.")  # fmt: skip
-QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress: only the outcome, and warnings.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress: outcome and warnings only.")
 SHARE = click.FloatRange(0, 1, max_open=True)
 RATE = click.FloatRange(0, min_open=True)
 

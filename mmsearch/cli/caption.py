@@ -100,7 +100,7 @@ def caption_command(
 @DEVICE
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table",
               show_default=True, help="How to print.")  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="No progress: only the outcome, and warnings.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress: outcome and warnings only.")
 @threads_option
 def eval_captions_command(
     data: str, captioner: str, split: str | None, first: int | None, device: str | None,

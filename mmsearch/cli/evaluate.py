@@ -61,7 +61,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
               default="table", show_default=True, help="How to print.")  # fmt: skip
 @click.option("--html", type=FILE, metavar="OUT",
               help="Write a report with pictures of hits and misses too.")  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="No progress: only the outcome, and warnings.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress: outcome and warnings only.")
 @click.option("--reranker", metavar="SPEC",
               help=f"Of DATA: show what re-ranking gains, both ways: {SPECS}.")  # fmt: skip
 @click.option("--candidates", type=click.IntRange(2, 10_000), default=50, show_default=True,

@@ -89,7 +89,7 @@ if TYPE_CHECKING:
               default="table", show_default=True,
               help="json: the report; jsonl: a line for each item once it is durable, then the "
               "report.")  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="No progress: only the outcome, and warnings.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress: outcome and warnings only.")
 def index_command(
     sources: tuple[str, ...], store: Path, collection: str, model: str | None,
     threads: int | None, batch_size: int | None, split: str | None, retry: bool, prune: bool,

@@ -53,7 +53,7 @@ def _bytes(_ctx: click.Context, _option: click.Parameter, value: str | None) -> 
 @click.option("--dry-run", is_flag=True, help="Measure and report; leave the index as it is.")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table",
               show_default=True, help="How to print.")  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="No progress: only the outcome, and warnings.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress: outcome and warnings only.")
 @threads_option
 @store_options
 def optimize_command(

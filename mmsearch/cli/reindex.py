@@ -17,7 +17,7 @@ from mmsearch.cli.options import is_terminal, note, store_options, threads_optio
               help="Switch even if pictures cannot be read now, and forget these.")  # fmt: skip
 @threads_option
 @store_options
-@click.option("-q", "--quiet", is_flag=True, help="No progress: only the outcome, and warnings.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress: outcome and warnings only.")
 def reindex_command(
     model: str, drop_missing: bool, threads: int | None, store: Path, collection: str, quiet: bool
 ) -> int:

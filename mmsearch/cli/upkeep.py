@@ -15,7 +15,7 @@ from mmsearch.cli.options import is_terminal, note, store_option, store_options,
 if TYPE_CHECKING:
     from index_store.reports import Lost
 
-QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress: only the outcome, and warnings.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress: outcome and warnings only.")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
 
 
