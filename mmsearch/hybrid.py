@@ -1,10 +1,11 @@
 """Search by the vectors of pictures, by those of their captions, and by words, all together.
 
 The scores of each way are brought to one scale and added. Vectors: how many deviations a cosine
-lies above this question's background, the mean of the picture's and its best caption's, as a part
-of the best one's. Words: BM25 as a part of what all of the question's words would get
-(`index_store.lexical.Found.share`). So a picture that has all the words comes first or near it
-whatever it looks like, and one that has few of them is moved little.
+lies above this question's background, the mean of the picture's and its best caption's, as far as
+captions can be trusted (`caption_scores`), as a part of the best one's. Words: BM25 as a part of
+what all of the question's words would get (`index_store.lexical.Found.share`). So a picture that
+has all the words comes first or near it whatever it looks like, and one that has few of them is
+moved little.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from statistics import fmean
 
 from index_store import Collection, Item
 from index_store.lexical import Found, Lexicon, Progress, Words
-from index_store.types import Kind, Vectors
+from index_store.types import Vectors
 from index_store.where import AllOf, In
-from mmsearch.composing import BACKGROUND, FEWEST, background
+from mmsearch.caption_scores import CaptionScores, Samples, rows_of
+from mmsearch.composing import FEWEST, background
 from mmsearch.search import Engine
 from mmsearch.types import Hit, Query
 
@@ -101,19 +102,6 @@ def _pool(query: Query) -> int:
     return max(POOL, 4 * query.k)
 
 
-class Samples:
-    """Stored vectors that stand for all of a kind, read when they are first asked for."""
-
-    def __init__(self, collection: Collection) -> None:
-        self._collection = collection
-        self._read: dict[Kind, Vectors] = {}
-
-    def __getitem__(self, kind: Kind) -> Vectors:
-        if kind not in self._read:
-            self._read[kind] = self._collection.sample(kind, BACKGROUND)
-        return self._read[kind]
-
-
 class _Fusion:
     """One question's answer put together."""
 
@@ -123,19 +111,22 @@ class _Fusion:
         self.collection, self.lexicon, self.samples = collection, lexicon, samples
         self.query, self.row = query, row
         self.alone = len(query.asked) == 1  # else a hit's score is of all parts, in deviations
-        self.captioned = self.alone and query.kind == "image" and len(samples["text"]) >= FEWEST
+        self.captions: CaptionScores | None = None
+        if self.alone and query.kind == "image" and len(samples["text"]) >= FEWEST:
+            self.captions = CaptionScores(
+                collection, lexicon, row, _pool(query), lambda text: words_of(text).picture, samples
+            )
 
     def hits(self, by_vector: Sequence[Hit], weight: float) -> list[Hit]:
         """Return the best of what each way has found."""
         query = self.query
         words = {f.key: f for f in self._words()}
-        captions = self._captions()
         seen = {h.item.key: h for h in by_vector}
         # A cut-off is for vectors: what a caption brings would be another such.
-        brought = [] if query.min_score is not None else [*captions]
+        brought = self.captions.cosines if self.captions and query.min_score is None else ()
         others = dict.fromkeys(k for k in (*words, *brought) if k not in seen)
         items = {k: h.item for k, h in seen.items()} | self._passing([*others])
-        parts = self._parts(items, seen, captions)
+        parts = self._parts(items, seen)
         likeness = self._likeness(items, seen, parts)
         best = max(likeness.values(), default=0.0)
         scores = {}
@@ -162,47 +153,20 @@ class _Fusion:
             kept = self.lexicon.search(text, pool, kind=query.kind, among=among)
         return kept[:pool]
 
-    def _captions(self) -> dict[str, float]:
-        """Return pictures by their captions' cosines, the best of each."""
-        if not self.captioned:
-            return {}
-        (found,) = self.collection.search(self.row[None], _pool(self.query), kind="text")
-        best: dict[str, float] = {}
-        for match in found:
-            if picture := words_of(match.item).picture:
-                best.setdefault(picture, match.score)
-        return best
-
     def _parts(
-        self, items: Mapping[str, Item], seen: Mapping[str, Hit], captions: Mapping[str, float]
+        self, items: Mapping[str, Item], seen: Mapping[str, Hit]
     ) -> dict[str, dict[str, float]]:
         """Return the cosines of all items, also where another way has found them."""
         parts = {key: dict(seen[key].parts) if key in seen else {} for key in items}
-        if not self.alone:
-            return parts
-        for key, cosine in self._cosines([key for key in items if key not in seen]).items():
-            parts[key]["vector"] = cosine
-        if self.captioned:
-            told = dict(captions)
-            texts = self.lexicon.texts_of([key for key in items if key not in told])
-            cosines = self._cosines([text for some in texts.values() for text in some])
-            for picture, some in texts.items():
-                if known := [cosines[text] for text in some if text in cosines]:
-                    told[picture] = max(known)
-            for key in items:
-                if key in told:
-                    parts[key]["caption"] = told[key]
+        if self.alone:
+            others = rows_of(self.collection, [key for key in items if key not in seen])
+            for key, row in others.items():
+                parts[key]["vector"] = float(row @ self.row)
+        if self.captions:
+            for key, cosine in self.captions.complete(items).items():
+                if key in parts:
+                    parts[key]["caption"] = cosine
         return parts
-
-    def _cosines(self, keys: Sequence[str]) -> dict[str, float]:
-        """Return the cosines of stored items with the text, of those that are still there."""
-        while True:
-            try:
-                rows = self.collection.vectors(keys)
-            except KeyError:  # deleted since it was found
-                keys = [item.key for item in self.collection.get(keys)]
-                continue
-            return dict(zip(keys, (rows @ self.row).tolist(), strict=True))
 
     def _likeness(
         self, items: Mapping[str, Item], seen: Mapping[str, Hit],
@@ -211,15 +175,18 @@ class _Fusion:
         """Return what the vectors say of each item, in deviations."""
         if not self.alone:
             return {key: seen[key].score if key in seen else 0.0 for key in items}
-        grounds = {"vector": background(self.row, self.samples[self.query.kind])}
-        if self.captioned:
-            grounds["caption"] = background(self.row, self.samples["text"])
+        weights = {"vector": 1.0, "caption": self.captions.trust if self.captions else 0.0}
+        samples = {"vector": self.query.kind, "caption": "text"}
+        grounds = {
+            n: background(self.row, self.samples[samples[n]]) for n, w in weights.items() if w
+        }
         likeness = {}
         for key, plain in parts.items():
             # A re-ranked hit's score is its cosine and what the second look has added.
             own = {**plain, "vector": seen[key].score} if key in seen else plain
-            known = [(own[n] - g.mean) / g.deviation for n, g in grounds.items() if n in own]
-            likeness[key] = fmean(known) if known else 0.0
+            known = {n: (own[n] - g.mean) / g.deviation for n, g in grounds.items() if n in own}
+            whole = sum(weights[n] for n in known)
+            likeness[key] = sum(weights[n] * d for n, d in known.items()) / whole if whole else 0.0
         return likeness
 
     def _passing(self, keys: Sequence[str]) -> dict[str, Item]:

@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"dialogue"},
     {"repairing", "organise", "answering", "explaining", "hybrid", "ocr"},
     {"ingestion", "reindexing", "search", "reranking", "evaluation", "train", "models",
-     "moving", "transfer", "torch_scan", "query_texts",
+     "moving", "transfer", "torch_scan", "query_texts", "caption_scores",
      "watching", "pruning", "planning", "daemon"},
     {"encoders", "rerankers", "readers"},
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "answer_metrics",

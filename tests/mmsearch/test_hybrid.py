@@ -14,6 +14,7 @@ from index_store import Collection, Compare, Item
 from index_store.types import Vectors
 from index_store.where import Glob
 from mmsearch import Encoder, Engine, Query, ingest, read
+from mmsearch.encoders.color import COLORS as RGB
 from mmsearch.hybrid import lexicon_of, search_hybrid, words_of
 from mmsearch.reranking import RerankingEngine, Second
 from tests.mmsearch.cli.conftest import Mmsearch
@@ -59,27 +60,46 @@ def test_scores_are_the_parts_with_their_weights(engine: Engine) -> None:
     assert names(only) == names(engine.search(Query("red", k=3)))
 
 
+COLORS = ["red", "green", "blue", "yellow", "red", "cyan", "magenta", "black", "white", "orange"]
+
+
+def painted(collection: Collection, encoder: Encoder, folder: Path, captions: list[str]) -> Engine:
+    """Ten pictures of plain colours; those of which no caption is "" have one."""
+    for n, (color, caption) in enumerate(zip(COLORS, captions, strict=True)):
+        paint(folder / f"{n}.png", RGB[color])
+        if caption:
+            (folder / f"{n}.txt").write_text(caption)
+    ingest(read(str(folder)), encoder, collection)
+    return Engine(collection, encoder)
+
+
 @pytest.fixture
 def told(collection: Collection, encoder: Encoder, tmp_path: Path) -> Engine:
-    """Ten blue pictures with captions; that of "4" says "grey", and "8" has none."""
-    for n in range(10):
-        paint(tmp_path / "photos" / f"{n}.png", (0, 0, 200 + n))
-        if n != 8:
-            (tmp_path / "photos" / f"{n}.txt").write_text("grey" if n == 4 else "red")
-    ingest(read(str(tmp_path / "photos")), encoder, collection)
-    return Engine(collection, encoder)
+    """Captions name the colours; but that of "4", which is red, says "grey", and "2" has none."""
+    captions = [{4: "grey", 2: ""}.get(n, color) for n, color in enumerate(COLORS)]
+    return painted(collection, encoder, tmp_path / "photos", captions)
 
 
 def test_a_picture_is_found_by_what_its_caption_means(told: Engine) -> None:
     lexicon = lexicon_of(told.collection)
-    (row,) = told.text_rows(["gray"])  # a word that is nowhere written
-    hits = search_hybrid(told, lexicon, Query("gray", k=10))
-    assert names(hits)[0] == "4"
+    plain = names(told.search(Query("gray", k=10)))
+    hits = search_hybrid(told, lexicon, Query("gray", k=10))  # a word that is nowhere written
+    assert names(hits).index("4") < plain.index("4")
+    assert names(hits).index("4") < names(hits).index("0")  # as red, and called so
     parts = {name: h.parts for name, h in zip(names(hits), hits, strict=True)}
-    stored = told.collection.vectors([f"{hits[0].item.key}#caption-0"])
-    assert parts["4"]["caption"] == pytest.approx(float(stored[0] @ row), abs=1e-3)
-    assert "caption" not in parts["8"]
+    assert parts["4"]["caption"] == pytest.approx(1.0, abs=1e-3)
+    assert parts["0"]["caption"] < 0.8
+    assert "caption" not in parts["2"]
     assert all("vector" in p and "lexical" not in p for p in parts.values())
+
+
+def test_captions_that_do_not_fit_their_pictures_count_as_words_alone(
+    collection: Collection, encoder: Encoder, tmp_path: Path
+) -> None:
+    engine = painted(collection, encoder, tmp_path / "photos", COLORS[3:] + COLORS[:3])
+    hits = search_hybrid(engine, lexicon_of(collection), Query("gray", k=10))
+    assert names(hits) == names(engine.search(Query("gray", k=10)))
+    assert all(set(h.parts) == {"vector"} for h in hits)
 
 
 def test_a_cut_off_lets_captions_bring_nothing(told: Engine) -> None:
