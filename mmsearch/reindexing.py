@@ -11,6 +11,7 @@ from index_store import Collection, Item, Store
 from mmsearch.cores import usable_cores
 from mmsearch.errors import BadPicture
 from mmsearch.pipeline import batched, map_ahead
+from mmsearch.pruning import forget
 from mmsearch.sources import open_source
 from mmsearch.types import Array, Encoder, Skipped
 
@@ -47,12 +48,14 @@ def reindex(
     """Embed every item of a collection with `encoder`, then put it in place in one transaction.
 
     The old vectors answer searches until then. Stopped at any moment, a second call goes on
-    where the first was. Keys, metadata and remembered failures are taken over.
+    where the first was, and takes over what was changed, tagged or removed meanwhile. Keys,
+    metadata and remembered failures are taken over.
 
     Args:
         store: open for writing.
         model: the spec that makes `encoder` again.
-        drop_missing: switch even if pictures cannot be read now, and forget these.
+        drop_missing: switch even if pictures cannot be read now, and forget these with
+            their captions.
         batch_size: items per encoder call and per commit.
         threads: to read and decode; default: the cores of this machine.
         progress: called with the report after every commit.
@@ -83,6 +86,8 @@ def reindex(
         prepared.close()
     if report.missing and not drop_missing:
         return report
+    _forget_others(new, set(old.keys()))
+    forget(new, [skipped.key for skipped in report.missing])
     new.add_failures(old.failures())
     store.replace_collection(name, new.name)
     report.switched = True
@@ -99,15 +104,31 @@ def _staging(store: Store, name: str, encoder: Encoder, model: str) -> Collectio
 
 
 def _missing_items(old: Collection, new: Collection, report: ReindexReport) -> Iterator[Item]:
-    """Yield the items whose like is not in `new` yet."""
+    """Yield the items whose like is not in `new` yet; bring what is told of the others there."""
     for keys in batched(old.keys(), LOOKUP):
-        there = new.stamps(keys)
+        there = {item.key: item for item in new.get(keys)}
+        told = []
         for item in old.get(keys):
             stored = there.get(item.key)
-            if stored and (stored.stamp, stored.content) == (item.stamp, item.content):
-                report.resumed += 1
-            else:
+            if stored is None or _embedded(stored) != _embedded(item):
                 yield item
+                continue
+            report.resumed += 1
+            if stored != item:  # tagged, read by OCR, moved ... since the first run
+                told.append(item)
+        new.update(told)
+
+
+def _embedded(item: Item) -> tuple[str, str, str, str]:
+    """Return what an item's vector depends on."""
+    return item.kind, item.stamp, item.content, item.text
+
+
+def _forget_others(new: Collection, wanted: set[str]) -> None:
+    """Delete what was embedded by an earlier run and is gone from the collection since."""
+    gone = set(new.keys()) - wanted
+    for some in batched(sorted(gone), LOOKUP):
+        new.delete(some)
 
 
 def prepare(item: Item, encoder: Encoder) -> tuple[Item, Array | None] | Skipped:

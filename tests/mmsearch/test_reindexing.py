@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,39 @@ def test_the_same_model_needs_nothing(filled: Collection, store: Store, encoder:
     seq = filled.seq()
     assert reindex(store, "default", encoder, "color").switched
     assert filled.seq() == seq
+
+
+def test_what_was_done_between_two_runs_counts(
+    filled: Collection, store: Store, photos: Path, encoder: Encoder
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        reindex(store, "default", Turned(encoder, 2), "turned", batch_size=1)
+    staged = store.collection("default" + STAGING).keys()
+    first, second = sorted(k for k in staged if k.endswith(".png"))
+    filled.delete([first])
+    (item,) = filled.get([second])
+    filled.update([replace(item, meta={**item.meta, "tags": ["mine"]})])  # same stamp, same file
+    before = filled.get(filled.keys())
+    report = reindex(store, "default", Turned(encoder), "turned")
+    assert report.switched
+    new = store.collection("default")
+    assert new.get(new.keys()) == before
+    assert store.verify(full=True) == []
+
+
+def test_what_cannot_be_read_is_forgotten_with_its_captions(
+    filled: Collection, store: Store, photos: Path, encoder: Encoder
+) -> None:
+    with pytest.raises(KeyboardInterrupt):  # red.png may be there from the first run
+        reindex(store, "default", Turned(encoder, 3), "turned", batch_size=1, progress=_stop)
+    (photos / "red.png").write_bytes(b"no picture")
+    (item,) = filled.get([str(photos / "red.png")])
+    filled.update([replace(item, stamp="1-1")])
+    assert reindex(store, "default", Turned(encoder), "turned", drop_missing=True).switched
+    left = store.collection("default").keys()
+    assert [Path(k).name for k in left] == ["green.png", "blue.png"]
+
+
+def _stop(report: ReindexReport) -> None:
+    if report.embedded == report.total:
+        raise KeyboardInterrupt
