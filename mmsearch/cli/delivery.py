@@ -129,16 +129,20 @@ def _collect(hits: Sequence[Hit], folder: Path, *, link: bool) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise click.UsageError(f"cannot make {folder}: {error.strerror}") from error
-    there = failed = 0
+    made = there = failed = 0
     for hit in hits:
         try:
-            _put(hit, folder, link)
-            there += 1
+            if _put(hit, folder, link):
+                made += 1
+            else:
+                there += 1
         except (OSError, ValueError) as error:
             failed += 1
             _say_failed(hit, error)
     verb = "linked" if link else "copied"
-    note(f"{there:,} {verb} to {folder}" + (f", {failed:,} failed" if failed else ""))
+    others = {"there already": there, "failed": failed}
+    told = "".join(f", {count:,} {what}" for what, count in others.items() if count)
+    note(f"{made:,} {verb} to {folder}{told}")
     return not failed
 
 
@@ -149,8 +153,8 @@ def _say_failed(hit: Hit, error: Exception) -> None:
     note(f"failed: {printable(hit.item.key)}: {reason}")
 
 
-def _put(hit: Hit, folder: Path, link: bool) -> None:
-    """Put one picture into the folder, under a name that is free; once, if it is there."""
+def _put(hit: Hit, folder: Path, link: bool) -> bool:
+    """Put one picture into the folder, under a name that is free; False if it is there."""
     from mmsearch.cli.output import hit_path
     from mmsearch.errors import BadPicture
     from mmsearch.sources import open_source
@@ -171,9 +175,10 @@ def _put(hit: Hit, folder: Path, link: bool) -> None:
             _make(source, target, link)
         except FileExistsError:
             if _is_there(source, target, link):
-                return
+                return False
             continue
-        return
+        return True
+    raise ValueError("100,000 pictures of its name are there")
 
 
 def _named(hit: Hit, source: str | bytes) -> tuple[str, str | bytes]:

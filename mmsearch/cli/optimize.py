@@ -100,6 +100,7 @@ def optimize_command(
         report = replace(report, asked=source)
     _write(report, format_)
     _explain(report, dry_run)
+    _note_untried(report, indexes)
     return Exit.OK if report.chosen else MISSED
 
 
@@ -176,6 +177,14 @@ def _name(recipe: str) -> str:
     kind, _, rest = recipe.partition(":")
     shown = [p for p in rest.split(",") if p.partition("=")[0] not in HIDDEN]
     return kind if kind == "exact" else f"{kind} {' '.join(shown)}"
+
+
+def _note_untried(report: OptimizeReport, indexes: tuple[str, ...]) -> None:
+    from index_store.recipe import SMALLEST
+
+    untried = [name for name in indexes if name != "exact"] if report.rows < SMALLEST else []
+    if untried:
+        note(f"not tried: {', '.join(untried)}; an index needs {SMALLEST:,} {report.kind}s")
 
 
 def _explain(report: OptimizeReport, dry_run: bool) -> None:

@@ -89,7 +89,8 @@ def weighed(term: str) -> tuple[float | None, str]:
 
 def described(part: Part) -> str:
     """Return a term of a sum as the user may check it: + 'horse', - 2 x 'brown'."""
-    name = part.text if part.text is not None else part.key if part.key is not None else part.image
+    key = None if part.key is None else STORED + part.key
+    name = part.text if part.text is not None else key if key is not None else part.image
     size = abs(part.weight)
     times = "" if size == 1 else f"{size:g} x "
     return f"{'-' if part.weight < 0 else '+'} {times}{printable(str(name))!r}"

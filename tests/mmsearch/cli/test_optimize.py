@@ -144,3 +144,11 @@ def test_too_small_a_collection_asks_for_queries(indexed: Mmsearch) -> None:
     done = indexed("optimize")
     assert done.code == 2
     assert "give 20 texts or more by --queries" in done.err
+
+
+def test_an_index_that_so_few_pictures_cannot_have_is_said_not_to_be_tried(
+    indexed: Mmsearch, asked: Path
+) -> None:
+    done = indexed("optimize", "--queries", asked, "--index", "ivf-flat", "--index", "exact")
+    assert done.code == 0
+    assert "not tried: ivf-flat; an index needs 256 images" in done.err

@@ -220,3 +220,8 @@ def test_lines_of_a_batch_are_questions_too(indexed: Mmsearch, photos: Path) -> 
     assert [p["weight"] for p in answers[2]["query"]["parts"]] == [-2, 0.1]
     answers = indexed("batch", "lines.txt", "--no-parse").out.splitlines()
     assert json.loads(answers[2])["query"]["text"] == "red - 2:blue + 0.1:green"
+
+
+def test_a_sum_says_which_term_is_a_stored_item(indexed: Mmsearch, photos: Path) -> None:
+    done = indexed("search", f"id:{photos / 'red.png'} + green")
+    assert f"a sum: + 'id:{photos / 'red.png'}' + 'green'" in done.err
