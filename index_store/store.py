@@ -174,7 +174,9 @@ class Store:
         return verify(self.path, full=full)
 
     def close(self) -> None:
-        """Close everything and give the lock back."""
+        """Close everything and give the lock back; collections that are held take no writes."""
+        if self._writer is not None:
+            self._writer.close()
         self._readers.close()
         if self._engine is not None:
             self._engine.dispose()

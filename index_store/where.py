@@ -26,6 +26,7 @@ Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 OPERATORS: tuple[Operator, ...] = ("=", "!=", "<", "<=", ">", ">=")
 COLUMNS = ("key", "kind", "uri", "text")
 MAX_DEPTH = 32
+_FLAT = 8  # conditions in a row
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]*")
 
 
@@ -138,8 +139,8 @@ def to_sql(where: Where) -> tuple[str, list[Any]]:
     """Return an SQL condition over table `item` and its bound values.
 
     Raises:
-        BadFilter: a field name that cannot be one, an unknown operator, a text that is no
-            Unicode (a lone surrogate), or deeper than 32.
+        BadFilter: no filter, a field name that cannot be one, an unknown operator, a text that
+            is no Unicode (a lone surrogate), or deeper than 32.
     """
     sql, values = _compiled(where, 0)
     for value in values:
@@ -186,15 +187,24 @@ def _compiled(where: Where, depth: int) -> tuple[str, list[Any]]:
             return _leaf(field, "substr({}, 1, length(?)) = ?", start, start)
         case Exists(field):
             return _leaf(field, "{} IS NOT NULL")
+        case _:
+            raise BadFilter(f"{where!r} is no filter; mmsearch.parse_where makes one of a text")
 
 
 def _joined(parts: Sequence[Where], word: str, depth: int) -> tuple[str, list[Any]]:
     compiled = [_compiled(p, depth + 1) for p in parts]
     if not compiled:
         return ("1" if word == " AND " else "0"), []
-    return "(" + word.join(f"({s})" for s, _ in compiled) + ")", [
-        v for _, vs in compiled for v in vs
-    ]
+    return _balanced([s for s, _ in compiled], word), [v for _, vs in compiled for v in vs]
+
+
+def _balanced(conditions: Sequence[str], word: str) -> str:
+    """Return the conditions joined by halves: SQLite goes 1,000 deep, and a row of ORs is one
+    deeper with each."""
+    if len(conditions) <= _FLAT:
+        return "(" + word.join(f"({c})" for c in conditions) + ")"
+    half = len(conditions) // 2
+    return f"({_balanced(conditions[:half], word)}{word}{_balanced(conditions[half:], word)})"
 
 
 def _compare(field: str, operator: Operator, value: Value) -> tuple[str, list[Any]]:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from index_store import adding, digest, rows, schema
 from index_store.db import driver
 from index_store.disk import write_error
-from index_store.errors import KeyTaken, StoreError
+from index_store.errors import KeyTaken, StoreError, StoreReadOnly
 from index_store.shelf import IndexFile
 from index_store.types import AddReport, Failure, Item, Kind, Space, Vectors
 
@@ -56,6 +56,10 @@ class Writer:
         """Take no further writes, since the disk refused one; return the error to raise."""
         self._broken = write_error(self._store, cause)
         return self._broken
+
+    def close(self) -> None:
+        """Take no further writes: the lock is given back, and another process may write."""
+        self._broken = self._broken or StoreReadOnly(self._store, "it was closed; open it again")
 
     def create_collection(self, name: str, space: Space, model: str) -> int:
         """Insert a collection and return its id."""

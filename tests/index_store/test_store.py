@@ -17,6 +17,7 @@ from index_store.errors import (
     StoreCorrupt,
     StoreLocked,
     StoreNotFound,
+    StoreReadOnly,
     StoreTooNew,
 )
 from index_store.verify import verify
@@ -273,3 +274,18 @@ def test_collections_do_not_mix(store: Store, collection: Collection) -> None:
     assert (collection.count(), other.count()) == (1, 2)
     assert [m.item.key for m in collection.search(one_hot(2), 5)[0]] == ["a"]
     assert store.collections() == ["default", "other"]
+
+
+def test_a_collection_of_a_store_that_was_closed_takes_no_writes(tmp_path: Path) -> None:
+    path = filled(tmp_path / "s", 2)
+    with Store.open(path) as store:
+        collection = store.collection("default")
+    with Store.open(path) as other:  # the lock is another's now
+        for write in (
+            lambda: collection.add([Item("late")], one_hot(0)),
+            lambda: collection.delete(collection.keys()),
+            lambda: collection.update(collection.get(collection.keys())),
+        ):
+            with pytest.raises(StoreReadOnly, match="closed"):
+                write()
+        assert other.collection("default").count() == 2

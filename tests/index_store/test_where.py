@@ -114,3 +114,20 @@ def test_an_endlessly_nested_filter_is_refused(collection: Collection) -> None:
         where = Not(where)
     with pytest.raises(BadFilter, match="deeper"):
         collection.keys(where)
+
+
+def test_as_many_conditions_as_one_likes_stand_beside_each_other(collection: Collection) -> None:
+    collection.add(ITEMS, one_hot(*range(len(ITEMS))))
+    many = tuple(Compare("width", "=", n) for n in range(1900, 5000))
+    assert collection.keys(AnyOf(*many)) == ["/a/beach/2.jpg"]
+    assert collection.keys(AllOf(*(Not(one) for one in many[101:]))) == sorted(
+        item.key for item in ITEMS
+    )
+
+
+def test_what_is_no_filter_is_said_to_be_none(collection: Collection) -> None:
+    with pytest.raises(BadFilter, match="'width > 1' is no filter"):
+        collection.keys("width > 1")  # type: ignore[arg-type]
+    with pytest.raises(BadFilter, match="no valid Unicode"):
+        collection.keys(Contains("text", "caf\udce9"))
+    assert collection.get(["caf\udce9"]) == []
