@@ -13,7 +13,7 @@ import numpy as np
 from index_store.types import Kind, Match, Vectors
 from mmsearch.errors import BadPicture, BadQuery
 from mmsearch.types import Encoder, Hit, Part, Query
-from mmsearch.uris import printable
+from mmsearch.uris import is_text, printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -171,6 +171,8 @@ def _check(query: Query) -> None:
             raise BadQuery("a part of a query is a text, a picture or a key, one of the three")
         if part.text is not None and not part.text.strip():
             raise BadQuery("the query is empty")
+        if part.text is not None and not is_text(part.text):
+            raise BadQuery(f"the query is no valid Unicode: {printable(part.text)}")
         if not math.isfinite(part.weight) or part.weight == 0:
             raise BadQuery(f"a part cannot have the weight {part.weight:g}")
 

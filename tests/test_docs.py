@@ -15,6 +15,7 @@ import pytest
 
 import mmsearch
 from mmsearch.cli import COMMANDS, cli
+from mmsearch.cli.numbers import Between
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -151,6 +152,19 @@ def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Com
         found = command.get_command(ctx, sub)
         assert found is not None
         yield from commands(found, f"{name} {sub}".strip())
+
+
+def test_no_option_takes_nan_for_a_number() -> None:
+    floats = [
+        (name, option.name)
+        for name, command in commands(cli, "")
+        for option in command.params
+        if isinstance(option.type, click.types.FloatParamType) and type(option.type) is not Between
+    ]
+    assert floats == []
+    with pytest.raises(click.BadParameter, match="no number"):
+        Between(0, 1).convert("nan", None, None)
+    assert Between(0, 1).convert("0.5", None, None) == 0.5
 
 
 def test_every_command_is_in_the_readme() -> None:

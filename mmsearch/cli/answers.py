@@ -10,6 +10,7 @@ import click
 
 from mmsearch.cli import Exit
 from mmsearch.cli.evaluate import Progress
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import note, threads_option
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ WORDNET = click.option(
 FORMAT = click.option("--format", "format_", type=click.Choice(["table", "json"]),
                       default="table", show_default=True, help="How to print.")  # fmt: skip
 QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress: outcome and warnings only.")
-SHARE = click.FloatRange(0, 1, max_open=True)
-RATE = click.FloatRange(0, min_open=True)
+SHARE = Between(0, 1, max_open=True)
+RATE = Between(0, min_open=True)
 
 
 @click.command("train-answers", short_help="Train a small head that answers questions.")
@@ -44,7 +45,7 @@ RATE = click.FloatRange(0, min_open=True)
 @click.option("--batch-size", type=click.IntRange(2), default=64, show_default=True,
               help="Questions a step.")  # fmt: skip
 @click.option("--lr", type=RATE, default=2e-3, show_default=True, help="Highest learning rate.")
-@click.option("--weight-decay", type=click.FloatRange(0), default=0.1, show_default=True,
+@click.option("--weight-decay", type=Between(0), default=0.1, show_default=True,
               help="Of all weights.")  # fmt: skip
 @click.option("--dropout", type=SHARE, default=0.5, show_default=True, help="Of features too.")
 @click.option("--members", type=click.IntRange(1, 20), default=3, show_default=True,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmsearch.cli import Exit
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import note, store_options, threads_option
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ KEY = "MMSEARCH_CHAT_KEY"
               help="Lets the model ask about pictures, as `mmsearch ask` does.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1, 50), default=6, show_default=True, metavar="N",
               help="Replies of the model to one message.")  # fmt: skip
-@click.option("--timeout", "seconds", type=click.FloatRange(1, 3600), default=120.0,
+@click.option("--timeout", "seconds", type=Between(1, 3600), default=120.0,
               show_default=True, metavar="S", help="Seconds for one message.")  # fmt: skip
 @click.option("--device", help="Of a local model [default: the best there is].")
 @threads_option

@@ -11,6 +11,7 @@ import click
 
 from mmsearch.cli import Exit
 from mmsearch.cli.config import settings
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import note
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def stop_command() -> int:
 @daemon_command.command("run")
 @click.argument("spec")
 @click.option("--daemon-idle", "idle", envvar="MMSEARCH_DAEMON_IDLE", metavar="MIN",
-              type=click.FloatRange(0.001), default=_idle_minutes,
+              type=Between(0.001), default=_idle_minutes,
               help="Leave after so many minutes without a question  [default: 15].")  # fmt: skip
 @click.option("--threads", envvar="MMSEARCH_DAEMON_THREADS", type=click.IntRange(min=1), default=1,
               show_default=True, metavar="N", help="CPU threads for the model.")  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmsearch.cli import Exit
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import (
     build_filter,
     filter_options,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--vectors", is_flag=True,
               help="Compare vectors alone, no pixels: fast, files need not be there, but other "
               "pictures of the same scene count as copies.")  # fmt: skip
-@click.option("--alike", type=click.FloatRange(0, 1, min_open=True), metavar="X",
+@click.option("--alike", type=Between(0, 1, min_open=True), metavar="X",
               help="From how alike on two pictures are one [default: 0.75; of vectors "
               "0.95].")  # fmt: skip
 @click.option("--format", "format_", default="table", show_default=True,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import is_terminal, note
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def hybrid_options(command: F) -> F:
         click.option("-q", "--quiet", is_flag=True, expose_value=False,
                      callback=lambda ctx, _param, value: ctx.meta.update({_QUIET: value}),
                      help="No progress while words are read for the first time."),
-        click.option("--hybrid-weight", type=click.FloatRange(0, 1), default=0.5,
+        click.option("--hybrid-weight", type=Between(0, 1), default=0.5,
                      show_default=True, metavar="X",
                      help="What words count beside vectors, with --hybrid."),
         click.option("--hybrid/--no-hybrid", default=False,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmsearch.cli import Exit
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import is_default, is_terminal, note, store_options, threads_option
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
 @click.option("--watch", is_flag=True, help="Stay, and index what changes, until Ctrl-C.")
 @click.option(
     "--settle",
-    type=click.FloatRange(min=0.05),
+    type=Between(min=0.05),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--every",
-    type=click.FloatRange(min=1),
+    type=Between(min=1),
     default=600.0,
     show_default=True,
     metavar="SECONDS",

@@ -9,6 +9,7 @@ import click
 
 from mmsearch.cli import Exit
 from mmsearch.cli.config import default_model, set_setting, user_file
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import note, threads_option
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def info_command(spec: str, format_: str) -> int:
 @click.option("--pictures", metavar="SOURCE",
               help="What to check on, as for `mmsearch index` [default: what training held out, "
               "else scikit-image's photographs, else generated ones].")  # fmt: skip
-@click.option("--least-cosine", type=click.FloatRange(-1, 1), metavar="X",
+@click.option("--least-cosine", type=Between(-1, 1), metavar="X",
               help="How alike each vector must be [default: 0.999; with --int8 0.99].")  # fmt: skip
 @click.option("--debias", metavar="PAIRS", multiple=True,
               help="Take hubness off: pictures that are a little like every text come up less. "

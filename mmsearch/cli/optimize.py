@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmsearch.cli import Exit
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import is_terminal, note, store_options, threads_option
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ def _bytes(_ctx: click.Context, _option: click.Parameter, value: str | None) -> 
 
 
 @click.command("optimize", short_help="Choose, measure and build the index that searches use.")
-@click.option("--target-recall", type=click.FloatRange(0.01, 1.0), default=0.95,
+@click.option("--target-recall", type=Between(0.01, 1.0), default=0.95,
               show_default=True, metavar="R",
               help="Part of the 10 best, by exact search, that must be found.")  # fmt: skip
-@click.option("--max-latency-ms", type=click.FloatRange(min=0, min_open=True), metavar="MS",
+@click.option("--max-latency-ms", type=Between(min=0, min_open=True), metavar="MS",
               help="Median time of one query, without the model.")  # fmt: skip
 @click.option("--max-ram", callback=_bytes, metavar="SIZE",
               help="Memory for the index, as in 500M or 2G.")  # fmt: skip

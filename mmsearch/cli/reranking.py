@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import note
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ SPECS = (
     "fusion, fusion:DIR; blip:, blip2:, vilt:, bridgetower:, lxmert:, visualbert: or vlm:DIR of "
     "transformers"
 )
-WEIGHT = click.option("--rerank-weight", type=click.FloatRange(0), default=1.0, show_default=True,
+WEIGHT = click.option("--rerank-weight", type=Between(0), default=1.0, show_default=True,
                       metavar="X", help="What the re-ranker counts: times its own weight, or, of "
                       "one that has none, times as much as the encoder.")  # fmt: skip
 REGIONS = click.option("--regions", type=click.Path(path_type=Path), metavar="PATH",
@@ -57,7 +58,7 @@ def rerank_options(command: F) -> F:
     for option in (
         REGIONS,
         WEIGHT,
-        click.option("--rerank-ms", type=click.FloatRange(0), metavar="MS",
+        click.option("--rerank-ms", type=Between(0), metavar="MS",
                      help="Stop looking again after so long; the rest keep their score."),
         click.option("--candidates", type=click.IntRange(2, 10_000), default=50,
                      show_default=True, metavar="N", help="Hits to look at again."),

@@ -13,6 +13,7 @@ import click
 from mmsearch.cli import Exit
 from mmsearch.cli.delivery import Delivery, deliver, delivery_options
 from mmsearch.cli.hybrid import found, hybrid_options
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import (
     daemon_option,
     note,
@@ -86,7 +87,7 @@ def result_options(command: F) -> F:
               type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths",
                                  "html"]))  # fmt: skip
 @click.option("-0", "--null", is_flag=True, help="Print paths ended by NUL, for xargs -0.")
-@click.option("--diverse", type=click.FloatRange(0, 1), metavar="X",
+@click.option("--diverse", type=Between(0, 1), metavar="X",
               help="Hits unlike one another: 0 looks at the score alone, 1 only at what differs; "
               "try 0.5.")  # fmt: skip
 @hybrid_options

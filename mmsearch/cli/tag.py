@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmsearch.cli import Exit
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import (
     build_filter,
     filter_options,
@@ -32,7 +33,7 @@ WRITTEN = 500  # items a transaction
 @click.option("--labels", "file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               metavar="FILE", help="More labels, one a line.")  # fmt: skip
 @filter_options
-@click.option("--strictness", type=float, default=2.5, show_default=True, metavar="Z",
+@click.option("--strictness", type=Between(0), default=2.5, show_default=True, metavar="Z",
               help="How far above this collection's background a label must score, in "
               "standard deviations. Higher: fewer tags, and surer ones.")  # fmt: skip
 @click.option("--prompt", default="", metavar="TEXT",

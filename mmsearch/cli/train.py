@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mmsearch.cli import Exit
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import is_default, is_terminal, note, threads_option
 
 REFUSED = 1  # the guard did not let the model pass
@@ -27,8 +28,8 @@ def _choice(name: str, values: list[str], text: str) -> Any:
 
 
 COUNT = click.IntRange(min=0)
-SHARE = click.FloatRange(0, 1, max_open=True)
-RATE = click.FloatRange(0, min_open=True)
+SHARE = Between(0, 1, max_open=True)
+RATE = Between(0, min_open=True)
 
 DATA = [
     click.option("--split", default="train", show_default=True, help="Split to train on."),
@@ -44,17 +45,17 @@ LEARNING = [
     _number("--chunk", COUNT, 0, "Pairs in memory at once (gradient caching); 0: the batch."),
     _number("--captions", click.IntRange(min=1), 1, "Captions of each picture a step."),
     _choice("--loss", ["clip", "siglip", "cosine"], "Of the pairs of a batch."),
-    _number("--mlm-weight", click.FloatRange(0), 0.0, "Weight of masked language modelling."),
+    _number("--mlm-weight", Between(0), 0.0, "Weight of masked language modelling."),
     _number("--label-smoothing", SHARE, 0.0, "Of the clip loss."),
-    _number("--margin", click.FloatRange(0), 0.2, "Of the cosine loss."),
+    _number("--margin", Between(0), 0.2, "Of the cosine loss."),
     _number("--lr", RATE, 1e-5, "Learning rate of the towers."),
     _number("--image-lr", RATE, None, "Of the image tower [default: --lr]."),
     _number("--text-lr", RATE, None, "Of the text tower [default: --lr]."),
     _number("--head-lr", RATE, None, "Of heads, temperature and bias [default: 10 times --lr]."),
     _number("--layer-decay", RATE, 1.0, "Factor of the rate for each layer further down."),
-    _number("--weight-decay", click.FloatRange(0), 0.1, "None on biases and norms."),
+    _number("--weight-decay", Between(0), 0.1, "None on biases and norms."),
     _number("--warmup", SHARE, 0.1, "Share of the steps with a rising rate."),
-    _number("--clip-grad", click.FloatRange(0), 1.0, "Longest gradient; 0: any."),
+    _number("--clip-grad", Between(0), 1.0, "Longest gradient; 0: any."),
     _choice("--freeze", ["none", "image", "text", "both"], "Towers to leave as they are."),
     _number("--last-blocks", COUNT, None, "Train only these many last blocks of each tower."),
     _number("--image-blocks", COUNT, None, "The same, of the image tower."),
@@ -66,7 +67,7 @@ LEARNING = [
 ]
 PICTURES = [
     click.option("--augment/--no-augment", default=True, show_default=True, help="Random views."),
-    _number("--crop-scale", click.FloatRange(0.05, 1), 0.6, "Smallest share that a crop keeps."),
+    _number("--crop-scale", Between(0.05, 1), 0.6, "Smallest share that a crop keeps."),
     _choice("--flip", ["auto", "on", "off"], "auto: not where a caption says left or right."),
     _number("--jitter", SHARE, 0.1, "Change of brightness, contrast and saturation."),
     _number(
@@ -84,8 +85,8 @@ CHOICE = [
     _number("--patience", COUNT, 3, "Evaluations without a gain before it stops; 0: all epochs."),
     _number("--eval-every", click.IntRange(min=1), 1, "Epochs between evaluations."),
     _number("--k", click.IntRange(min=1), 10, "Judge by R@k (smaller sets: 5 or 1)."),
-    _number("--general-tolerance", click.FloatRange(0), 1.0, "Points the general set may lose."),
-    _number("--general-stop", click.FloatRange(0), 20.0, "Stop where it has lost so many."),
+    _number("--general-tolerance", Between(0), 1.0, "Points the general set may lose."),
+    _number("--general-stop", Between(0), 20.0, "Stop where it has lost so many."),
     _number("--wiseft-steps", click.IntRange(min=1), 10, "Points to try from base to tuned."),
     click.option("--force", is_flag=True, help="Keep the model even if it is refused."),
 ]
@@ -113,7 +114,7 @@ RERANK = [
     _number("--width", click.IntRange(min=1), 192, "Of --stage rerank: channels of a token."),
     _number("--layers", click.IntRange(min=1), 1, "Of --stage rerank: of the fusion."),
     _number("--group-size", click.IntRange(min=2), 16, "Of --stage rerank: told apart at once."),
-    _number("--itc-weight", click.FloatRange(0), 1.0, "Of --stage rerank: of contrast."),
+    _number("--itc-weight", Between(0), 1.0, "Of --stage rerank: of contrast."),
     _number("--candidates", click.IntRange(min=2), 50, "Of --stage rerank: to re-rank."),
     click.option("--tokens", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
                  help="Of --stage rerank: keep what is worked out once here."),

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from mmsearch.cli import Exit
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import note, threads_option
 from mmsearch.cli.train import (
     COUNT,
@@ -57,8 +58,8 @@ CHOICE = [
     _number("--patience", COUNT, 3, "Evaluations without a gain before it stops; 0: all epochs."),
     _number("--eval-every", click.IntRange(min=1), 1, "Epochs between evaluations."),
     _number("--k", click.IntRange(min=1), 10, "Judge by R@k (smaller sets: 5 or 1)."),
-    _number("--general-tolerance", click.FloatRange(0), 1.0, "Points the general set may lose."),
-    _number("--general-stop", click.FloatRange(0), 20.0, "Stop a trial that has lost so many."),
+    _number("--general-tolerance", Between(0), 1.0, "Points the general set may lose."),
+    _number("--general-stop", Between(0), 20.0, "Stop a trial that has lost so many."),
     _number(
         "--wiseft-steps",
         click.IntRange(min=1),

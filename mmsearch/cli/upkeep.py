@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmsearch.cli import Exit
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import is_terminal, note, store_option, store_options, threads_option
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, 
 @click.command("compact", short_help="Give back the room of replaced and deleted vectors.")
 @click.option(
     "--least",
-    type=click.FloatRange(0, 100),
+    type=Between(0, 100),
     default=0.0,
     show_default=True,
     metavar="PERCENT",

@@ -59,7 +59,13 @@ def test_a_batch_answers_as_single_queries_do(engine: Engine, photos: Path) -> N
 
 @pytest.mark.parametrize(
     "query",
-    [Query(), Query("  "), Query("red", image="x.png"), Query(image="/no/such.png")],
+    [
+        Query(),
+        Query("  "),
+        Query("\udcff"),
+        Query("red", image="x.png"),
+        Query(image="/no/such.png"),
+    ],
 )
 def test_a_query_that_cannot_be_answered_says_why(engine: Engine, query: Query) -> None:
     with pytest.raises(BadQuery):
