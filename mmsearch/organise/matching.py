@@ -21,7 +21,8 @@ SCALES = tuple(1.0 - 0.04 * step for step in range(8))
 SURE = 0.97  # no need to look for a better fit
 _PROMISING = 0.6  # on the coarse pictures, where a crop fits between two pixels at best
 _ASPECT = 1.06  # widths over heights that differ by less are of one shape
-_FLAT = 2.0  # grey levels; less contrast than this is a plain picture
+_FLAT = 0.5  # grey levels; less contrast than this is a plain picture
+_AS_BRIGHT = 2.0  # grey levels between the means of plain pictures that are copies
 # What is wider than this is taken out: a light sky above dark ground correlates with any other.
 _BLUR = 8  # pixels, either way
 
@@ -45,7 +46,8 @@ def likenesses(
     """Return how alike the thumbnails of each pair are: the best correlation of their pixels.
 
     One may be the other mirrored, a crop of it (from 70 % of a side on), or both; brightness,
-    contrast and colour do not count. Of plain pictures 1 if they are equally bright, else 0.
+    contrast and colour do not count. Of plain pictures 1 if they are of one shape and equally
+    bright, else 0.
 
     Args:
         ones: (n, height, width); `others`: as many, of one shape too, which may be another.
@@ -54,15 +56,16 @@ def likenesses(
     """
     one, other = ones.astype(np.float32), others.astype(np.float32)
     plain, theirs_plain = (x.std(axis=(1, 2)) < _FLAT for x in (one, other))
-    as_bright = np.abs(one.mean(axis=(1, 2)) - other.mean(axis=(1, 2))) < _FLAT
+    as_bright = np.abs(one.mean(axis=(1, 2)) - other.mean(axis=(1, 2))) < _AS_BRIGHT
     one, other = _detail(one), _detail(other)
     best = np.zeros(len(one))
-    if max(_shape(one), _shape(other)) / min(_shape(one), _shape(other)) < _ASPECT:
+    one_shape = max(_shape(one), _shape(other)) / min(_shape(one), _shape(other)) < _ASPECT
+    if one_shape:
         square, theirs = _normal(_resized(one, 32, 32)), _normal(_resized(other, 32, 32))
         for turned in (theirs, theirs[:, :, ::-1]):
             best = np.maximum(best, np.einsum("nij,nij->n", square, turned) / (32 * 32))
     either = plain | theirs_plain
-    best[either] = (plain & theirs_plain & as_bright)[either]
+    best[either] = (plain & theirs_plain & as_bright & one_shape)[either]
     left = np.flatnonzero(crops & ~either & (best < enough))
     small, their_small = _scaled(one[left], COARSE), _scaled(other[left], COARSE)
     for turn in (slice(None), slice(None, None, -1)):

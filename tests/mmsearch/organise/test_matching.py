@@ -99,3 +99,19 @@ def test_plain_pictures_are_alike_if_equally_bright() -> None:
     red, same, dark = (thumbnail(Image.new("RGB", (30, 20), c)) for c in ("red", "red", "black"))
     assert likeness(red, same) == 1.0
     assert likeness(red, dark) == 0.0
+
+
+def test_plain_pictures_of_another_shape_are_not_alike() -> None:
+    wide, square = (thumbnail(Image.new("RGB", size, "red")) for size in ((300, 20), (30, 30)))
+    assert likeness(wide, square) == 0.0
+
+
+def test_a_dark_picture_is_its_copy_and_no_black_one() -> None:
+    bright = np.random.default_rng(0).integers(0, 6, (24, 36, 3)).astype(np.uint8)
+    dark = Image.fromarray(bright).resize((360, 240), Image.Resampling.NEAREST)
+    seen, smaller, black = (
+        thumbnail(image) for image in (dark, dark.resize((180, 120)), Image.new("RGB", dark.size))
+    )
+    assert seen.std() < 2.0
+    assert likeness(seen, smaller) > 0.9
+    assert likeness(seen, black) == 0.0
