@@ -21,6 +21,7 @@ from mmsearch.uris import clean, key_of, printable, uri_of
 # The first of these columns with a value counts; capitals don't.
 PICTURE_COLUMNS = (
     "filepath", "file_name", "filename", "image", "path", "image_path", "image_name", "url",
+    "image_file", "img_path", "img", "file",
 )  # fmt: skip
 TEXT_COLUMNS = ("caption", "text", "title", "description", "raw", "sentence", "comment")
 # Up to this size all rows of one picture are brought together wherever they stand; of a
