@@ -11,6 +11,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ from index_store.disk import make_folder, sync_data, sync_folder, write_error
 from index_store.errors import TargetExists
 from index_store.types import Vectors
 from mmsearch.errors import BadSource, MissingExtra
+from mmsearch.origins import read_origins, remember
+from mmsearch.uris import path_of, uri_of
 from mmsearch.version import __version__
 
 if TYPE_CHECKING:
@@ -71,8 +74,12 @@ def export(store: str | Path, target: str | Path, *, progress: Progress | None =
         snapshot(store, moment)
         with Store.open(moment, readonly=True) as opened:
             names = opened.collections()
-            found = [_export_one(opened.collection(n), part, i, progress)
-                     for i, n in enumerate(names)]  # fmt: skip
+            known = read_origins(Path(store))
+            found = [
+                _export_one(opened.collection(n), part, i, progress)
+                | {"folders": [uri_of(f) for f in known.of(n).folders]}
+                for i, n in enumerate(names)
+            ]
         shutil.rmtree(moment)
         manifest = {"format": FORMAT, "made_by": f"mmsearch {__version__}",
                     "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -116,7 +123,11 @@ def import_(
     for c in collections:
         if c["name"] in store.collections():
             store.collection(c["name"]).check_space(_space(c))
-    return [_import_one(source, c, store, progress) for c in collections]
+    reports = [_import_one(source, c, store, progress) for c in collections]
+    for c in collections:
+        with suppress(OSError):  # a convenience: see `origins`
+            remember(store.path, c["name"], folders=[path_of(f) for f in c.get("folders", ())])
+    return reports
 
 
 def items_in(source: str | Path, only: Sequence[str] = ()) -> int:
@@ -236,6 +247,7 @@ def _manifest(source: Path, only: Sequence[str]) -> list[dict[str, Any]]:
         known = [str(c["name"]) for c in found]
         for c in found:
             _space(c), int(c["items"]), str(c["model"]), [Failure(*f) for f in c["failures"]]
+            [path_of(f) for f in c.get("folders", ())]
             if any(Path(f["name"]).name != f["name"] or not f["blake2b"] for f in c["files"]):
                 raise ValueError("a file name with a folder in it")
     except OSError as error:

@@ -176,6 +176,23 @@ def test_a_restored_snapshot_knows_its_folders_and_keeps_what_is_offline(
     assert sorted(keys(new)) == sorted(ALL)
 
 
+def test_an_import_knows_its_folders_and_keeps_what_is_offline(
+    indexed: Mmsearch, photos: Path, tmp_path: Path
+) -> None:
+    out, new = tmp_path / "out", tmp_path / "new"
+    assert indexed("export", out).code == 0
+    assert indexed("import", out, "--store", new).code == 0
+    photos.rename(tmp_path / "unplugged")
+    assert "0 pictures forgotten, 3 offline are kept" in indexed("prune", "--store", new).err
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["collections"][0]["folders"] = ["http://example.org/"]
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert "is no manifest of an export" in indexed("import", out, "--store", new).err
+    del manifest["collections"][0]["folders"]  # as versions before this one wrote it
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert indexed("import", out, "--store", tmp_path / "old").code == 0
+
+
 def test_move_root_from_and_to_the_root_of_all_folders(indexed: Mmsearch, photos: Path) -> None:
     assert indexed("move-root", "/", "/mnt/old").code == 0
     hit = json.loads(indexed("search", "red", "-n", "1", "--format", "jsonl").out)
