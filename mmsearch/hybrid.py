@@ -26,7 +26,7 @@ from mmsearch.types import Hit, Query
 RECIPE = "2"  # of `words_of`; another one builds the words anew
 WEIGHT = 0.5  # of the words; the vectors have the rest
 POOL = 100  # candidates of each way, at least
-_WIDER = 4  # times as many by words under a filter, before all that pass are listed
+_WIDER = 4  # times as many by words and captions under a filter; by words then all that pass
 _CHUNK = 100
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _LISTS = ("keywords", "tags")
@@ -113,8 +113,9 @@ class _Fusion:
         self.alone = len(query.asked) == 1  # else a hit's score is of all parts, in deviations
         self.captions: CaptionScores | None = None
         if self.alone and query.kind == "image" and len(samples["text"]) >= FEWEST:
+            pool = _pool(query) * (1 if query.where is None else _WIDER)
             self.captions = CaptionScores(
-                collection, lexicon, row, _pool(query), lambda text: words_of(text).picture, samples
+                collection, lexicon, row, pool, lambda text: words_of(text).picture, samples
             )
 
     def hits(self, by_vector: Sequence[Hit], weight: float) -> list[Hit]:
