@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mmsearch.cli import Exit
+from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import (
     build_filter,
     filter_options,
@@ -21,14 +23,14 @@ from mmsearch.cli.options import (
 from mmsearch.cli.reranking import REGIONS, SPECS, WEIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tqdm import tqdm
 
-    from index_store import Where
+    from index_store import Collection, Where
     from mmsearch.evaluation import Comparison, Embedded, Evaluation, Pairs
     from mmsearch.evaluation.rerank_gain import RerankGain
-    from mmsearch.types import Skipped
+    from mmsearch.types import Encoder, Skipped
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -49,6 +51,11 @@ FILE = click.Path(path_type=Path, dir_okay=False)
               help="Of a collection: lines of query id, 0, item key, grade.")  # fmt: skip
 @click.option("--kind", type=click.Choice(["image", "text"]), default="image", show_default=True,
               help="Of a collection: what is searched.")  # fmt: skip
+@click.option("--hybrid/--no-hybrid", default=False,
+              help="Of a collection: show also what captions and words find, as search --hybrid "
+              "does.  [default: no-hybrid]")  # fmt: skip
+@click.option("--hybrid-weight", type=Between(0, 1), default=0.5, show_default=True, metavar="X",
+              help="What words count beside vectors, with --hybrid.")  # fmt: skip
 @filter_options
 @click.option("--ann", is_flag=True, help="Build an approximate index too, to see what it loses.")
 @click.option("--effort", type=click.IntRange(min=1), metavar="N",
@@ -117,6 +124,8 @@ def _check_call(
         raise click.UsageError("give DATA, or --queries and --qrels for a collection")
     if data is not None and judged:
         raise click.UsageError("--queries and --qrels are for a collection; leave out DATA")
+    if data is not None and options["hybrid"] and not is_default("hybrid"):
+        raise click.UsageError("--hybrid is for a collection: give --queries and --qrels, not DATA")
     pairs_only = {"--split": "split", "--group": "group", "--merge-captions": "merge_captions",
                   "--ann": "ann"}  # fmt: skip
     if data is None:
@@ -189,10 +198,34 @@ def _collection(
         collection = store.collection(options["collection"])
         model = (None if is_default("model") else options["model"]) or collection.model
         encoder = load_encoder(model, threads=options["threads"], towers="text")
-        return evaluate_collection(
-            collection, encoder, options["queries"], options["qrels"], model=model,
-            kind=options["kind"], where=where, effort=options["effort"], **common,
-        )  # fmt: skip
+        with _hybrid(collection, encoder, options) as also:
+            return evaluate_collection(
+                collection, encoder, options["queries"], options["qrels"], model=model,
+                kind=options["kind"], where=where, effort=options["effort"], also=also, **common,
+            )  # fmt: skip
+
+
+@contextmanager
+def _hybrid(
+    collection: Collection, encoder: Encoder, options: dict[str, Any]
+) -> Iterator[dict[str, Callable[[str], list[str]]]]:
+    """Yield the search with captions and words by its name, if it was asked for."""
+    if not options["hybrid"]:
+        yield {}
+        return
+    from mmsearch.hybrid import lexicon_of, search_hybrid
+    from mmsearch.metrics import HIT_RANKS
+    from mmsearch.search import Engine
+    from mmsearch.types import Query
+
+    engine, weight = Engine(collection, encoder), options["hybrid_weight"]
+    with closing(lexicon_of(collection)) as lexicon:
+
+        def found(text: str) -> list[str]:
+            query = Query(text, k=max(HIT_RANKS), kind=options["kind"])
+            return [h.item.key for h in search_hybrid(engine, lexicon, query, weight=weight)]
+
+        yield {"hybrid": found}
 
 
 def _gain(embedded: Embedded, options: dict[str, Any], common: dict[str, Any]) -> RerankGain:

@@ -7,7 +7,7 @@ query goes, one at a time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from mmsearch.metrics import HIT_RANKS
 
 QUERIES = 2_000  # asked of each stage; of more, a seeded sample
 WARM_UP = 3
+Way = Callable[[int], Sequence[str]]  # the keys of the best hits of a query, by its number
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def split_loss(
     collection: Collection, queries: Vectors, wanted: Sequence[frozenset[str]],
     first_ranks: Sequence[int], kind: Kind,
     *, where: Where | None = None, effort: int | None = None, seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    also: Mapping[str, Way] | None = None, progress: Callable[[str, int, int], None] | None = None,
 ) -> Split:  # fmt: skip
     """Return what each stage between the model and the answer finds and costs.
 
@@ -85,6 +86,7 @@ def split_loss(
         where: a filter.
         effort: candidates that the index may name.
         seed: of the sample of queries.
+        also: other ways to search, by name, to compare with "exact".
         progress: told what is asked, how many queries are done, and of how many.
     """
     chosen = np.arange(len(queries))
@@ -101,6 +103,8 @@ def split_loss(
     stages = [model, exact]
     if indexed:
         stages.append(asking.stage("index", exact, None, effort))
+    for name, way in (also or {}).items():
+        stages.append(asking.timed(name, exact, lambda n, way=way: way(rows[n])))  # type: ignore[misc]
     if where is None:
         return Split(tuple(stages), len(asked))
     filtered = asking.stage("filter", exact, where, every)
@@ -123,33 +127,32 @@ class _Asking:
     progress: Callable[[str, int, int], None] | None
 
     def stage(self, name: str, against: Stage, where: Where | None, effort: int | None) -> Stage:
+        """Ask all queries of the collection."""
+
+        def ask(n: int) -> list[str]:
+            (matches,) = self.collection.search(
+                self.queries[n : n + 1], max(HIT_RANKS), kind=self.kind, where=where, effort=effort
+            )
+            return [match.item.key for match in matches]
+
+        return self.timed(name, against, ask)
+
+    def timed(self, name: str, against: Stage, ask: Way) -> Stage:
         """Ask all queries, one at a time, and return what was found and how long it took."""
-        for vector in self.queries[:WARM_UP]:
-            self._ask(vector, frozenset(), where, effort)
+        for n in range(min(WARM_UP, len(self.queries))):
+            ask(n)
         found, times = [], []
-        for n, (vector, wanted) in enumerate(zip(self.queries, self.wanted, strict=True), 1):
-            rank, ms = self._ask(vector, wanted, where, effort)
-            found.append(rank)
-            times.append(ms)
-            if self.progress and n % 50 == 0:
-                self.progress(f"search: {name}", n, len(self.queries))
+        for n, wanted in enumerate(self.wanted):
+            start = time.perf_counter()
+            keys = ask(n)
+            times.append(1_000 * (time.perf_counter() - start))
+            found.append(next((rank for rank, key in enumerate(keys, 1) if key in wanted), 0))
+            if self.progress and (n + 1) % 50 == 0:
+                self.progress(f"search: {name}", n + 1, len(self.queries))
         hits = _hits(found)
         lost = {k: against.hits[k] - hits[k] for k in hits}
         p50, p99 = np.percentile(times, [50, 99])
         return Stage(name, hits, against.name, lost, float(p50), float(p99))
-
-    def _ask(
-        self, vector: Vectors, wanted: frozenset[str], where: Where | None, effort: int | None
-    ) -> tuple[int, float]:
-        """Return the rank of the first relevant hit (0: none in reach), and milliseconds."""
-        k = max(HIT_RANKS)
-        start = time.perf_counter()
-        (matches,) = self.collection.search(
-            vector[None], k, kind=self.kind, where=where, effort=effort
-        )
-        ms = 1_000 * (time.perf_counter() - start)
-        ranks = (rank for rank, m in enumerate(matches, start=1) if m.item.key in wanted)
-        return next(ranks, 0), ms
 
 
 def _hits(first: Sequence[int]) -> dict[int, float]:
@@ -158,4 +161,4 @@ def _hits(first: Sequence[int]) -> dict[int, float]:
     return {k: 100 * float(np.mean((ranks > 0) & (ranks <= k))) for k in HIT_RANKS}
 
 
-__all__ = ["Split", "Stage", "split_loss"]
+__all__ = ["Split", "Stage", "Way", "split_loss"]

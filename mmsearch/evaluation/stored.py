@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from mmsearch.errors import BadSource
 from mmsearch.evaluation.datasets import time_each
 from mmsearch.evaluation.direction import measure
 from mmsearch.evaluation.embedding import Embedded, Progress, embed_texts
-from mmsearch.evaluation.losses import split_loss
+from mmsearch.evaluation.losses import Way, split_loss
 from mmsearch.evaluation.pairs import Pairs
 from mmsearch.evaluation.ranks import relevance
 from mmsearch.evaluation.result import Evaluation
@@ -116,8 +116,8 @@ def judge(
 def evaluate_collection(
     collection: Collection, encoder: Encoder, queries: str | Path, qrels: str | Path,
     *, model: str = "", kind: Kind = "image", where: Where | None = None,
-    effort: int | None = None, resamples: int = RESAMPLES, seed: int = 0,
-    progress: Progress | None = None,
+    effort: int | None = None, also: Mapping[str, Callable[[str], Sequence[str]]] | None = None,
+    resamples: int = RESAMPLES, seed: int = 0, progress: Progress | None = None,
 ) -> tuple[Evaluation, Embedded | None]:  # fmt: skip
     """Return how well a stored collection answers judged text queries; and, of pictures, vectors.
 
@@ -132,6 +132,7 @@ def evaluate_collection(
         kind: of the items that are searched.
         where: also measure what this filter loses.
         effort: candidates that the index may name.
+        also: other ways to search, by name, for the split: the keys of a text's best hits.
         resamples: of the bootstrap.
         seed: of the bootstrap.
         progress: as in `evaluate_pairs`.
@@ -151,9 +152,13 @@ def evaluate_collection(
         vectors, rows, relevance(judged.grades), judged.ids, resamples=resamples, seed=seed
     )
     wanted = [frozenset(items[row].key for row in found) for found in judged.grades]
+    ways: dict[str, Way] = {
+        name: lambda n, way=way: way(judged.texts[n])  # type: ignore[misc]
+        for name, way in (also or {}).items()
+    }
     loss = split_loss(
         collection, vectors, wanted, direction.ranking.first.tolist(), kind,
-        where=where, effort=effort, seed=seed, progress=progress,
+        where=where, effort=effort, seed=seed, also=ways, progress=progress,
     )  # fmt: skip
     data = _describe(collection, queries, qrels)
     timed = {"text": time_each(lambda text: encoder.encode_texts([text]), judged.texts)}

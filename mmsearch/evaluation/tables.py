@@ -14,6 +14,7 @@ STAGES = {
     "model": "model's own vectors",
     "exact": "stored, exact search",
     "index": "approximate index",
+    "hybrid": "captions, words (--hybrid)",
     "filter": "filter, exact search",
     "filter_index": "filter and index",
 }

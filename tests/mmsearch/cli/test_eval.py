@@ -84,6 +84,25 @@ def test_a_collection_is_measured(indexed: Mmsearch, tmp_path: Path) -> None:
     assert "<img" in page.read_text(encoding="utf8")
 
 
+def test_what_captions_and_words_add_to_a_collection_is_measured(
+    indexed: Mmsearch, tmp_path: Path
+) -> None:
+    (tmp_path / "q.tsv").write_text("1\tred\n2\ta picture called green\n3\tblue\n")
+    # By its colour "blue" is green.png the last, by its name nothing; "green" is in the name.
+    (tmp_path / "j.qrels").write_text("1 0 red.png 1\n2 0 green.png 1\n3 0 green.png 1\n")
+    call = ("eval", "--queries", "q.tsv", "--qrels", "j.qrels")
+    loss = json.loads(indexed(*call, "--hybrid", "--format", "json").out)["loss"]["text_to_image"]
+    assert list(loss) == ["queries", "model", "exact", "hybrid"]
+    assert loss["hybrid"]["against"] == "exact"
+    assert loss["hybrid"]["R@1"] == pytest.approx(200 / 3, abs=1e-3)
+    words = indexed(*call, "--hybrid", "--hybrid-weight", "1")
+    assert "captions, words (--hybrid)" in words.out
+    assert indexed("config", "set", "hybrid", "true").code == 0
+    assert "captions, words (--hybrid)" in indexed(*call).out
+    assert indexed("eval", "pairs.csv", "--model", "color").code != 0  # there is no such file
+    assert "--hybrid is for a collection" not in indexed("eval", "pairs.csv").err
+
+
 def test_captions_of_a_collection_are_measured_with_kind_text(
     indexed: Mmsearch, tmp_path: Path, photos: Path
 ) -> None:
@@ -99,6 +118,7 @@ def test_captions_of_a_collection_are_measured_with_kind_text(
         ((), "give DATA"),
         (("--queries", "q.tsv"), "give DATA"),
         (("pairs.csv", "--queries", "q.tsv", "--qrels", "x"), "leave out DATA"),
+        (("pairs.csv", "--hybrid"), "--hybrid is for a collection"),
         (("--queries", "q", "--qrels", "x", "--group", "g"), "--group needs DATA"),
         (("--queries", "q", "--qrels", "x", "--compare", "a", "b"), "--compare needs DATA"),
         (("pairs.csv", "--compare", "a", "b", "--ann"), "--ann cannot go with --compare"),
