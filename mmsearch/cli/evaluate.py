@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mmsearch.cli import Exit
-from mmsearch.cli.numbers import Between
+from mmsearch.cli.hybrid import HYBRID_WEIGHT, answering
 from mmsearch.cli.options import (
     build_filter,
     filter_options,
@@ -54,8 +54,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--hybrid/--no-hybrid", default=False,
               help="Of a collection: show also what captions and words find, as search --hybrid "
               "does.  [default: no-hybrid]")  # fmt: skip
-@click.option("--hybrid-weight", type=Between(0, 1), default=0.5, show_default=True, metavar="X",
-              help="What words count beside vectors, with --hybrid.")  # fmt: skip
+@HYBRID_WEIGHT
 @filter_options
 @click.option("--ann", is_flag=True, help="Build an approximate index too, to see what it loses.")
 @click.option("--effort", type=click.IntRange(min=1), metavar="N",
@@ -101,7 +100,7 @@ def eval_command(
         common = {name: options[name] for name in ("resamples", "seed")}
         common["progress"] = bar.show
         if data is None:
-            result, embedded = _collection(options, where, common)
+            result, embedded = _collection(options, where, common, quiet)
         elif compare:
             comparison = _comparison(data, compare, options, common)
             _write(comparison, format_)
@@ -188,7 +187,7 @@ def _comparison(
 
 
 def _collection(
-    options: dict[str, Any], where: Where | None, common: dict[str, Any]
+    options: dict[str, Any], where: Where | None, common: dict[str, Any], quiet: bool
 ) -> tuple[Evaluation, Embedded | None]:
     from index_store import Store
     from mmsearch.encoders import load_encoder
@@ -198,7 +197,7 @@ def _collection(
         collection = store.collection(options["collection"])
         model = (None if is_default("model") else options["model"]) or collection.model
         encoder = load_encoder(model, threads=options["threads"], towers="text")
-        with _hybrid(collection, encoder, options) as also:
+        with _hybrid(collection, encoder, options, quiet) as also:
             return evaluate_collection(
                 collection, encoder, options["queries"], options["qrels"], model=model,
                 kind=options["kind"], where=where, effort=options["effort"], also=also, **common,
@@ -207,23 +206,22 @@ def _collection(
 
 @contextmanager
 def _hybrid(
-    collection: Collection, encoder: Encoder, options: dict[str, Any]
+    collection: Collection, encoder: Encoder, options: dict[str, Any], quiet: bool
 ) -> Iterator[dict[str, Callable[[str], list[str]]]]:
     """Yield the search with captions and words by its name, if it was asked for."""
     if not options["hybrid"]:
         yield {}
         return
-    from mmsearch.hybrid import lexicon_of, search_hybrid
     from mmsearch.metrics import HIT_RANKS
     from mmsearch.search import Engine
     from mmsearch.types import Query
 
     engine, weight = Engine(collection, encoder), options["hybrid_weight"]
-    with closing(lexicon_of(collection)) as lexicon:
+    with answering(engine, weight, quiet=quiet) as answer:
 
         def found(text: str) -> list[str]:
-            query = Query(text, k=max(HIT_RANKS), kind=options["kind"])
-            return [h.item.key for h in search_hybrid(engine, lexicon, query, weight=weight)]
+            (hits,) = answer([Query(text, k=max(HIT_RANKS), kind=options["kind"])])
+            return [hit.item.key for hit in hits]
 
         yield {"hybrid": found}
 

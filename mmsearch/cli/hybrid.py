@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _QUIET = "mmsearch.quiet"
 DELAY_S = 1.0  # what takes less is not worth a bar
+HYBRID_WEIGHT = click.option("--hybrid-weight", type=Between(0, 1), default=0.5, show_default=True,
+                             metavar="X",
+                             help="What words count beside vectors, with --hybrid.")  # fmt: skip
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -37,9 +40,7 @@ def hybrid_options(command: F) -> F:
         click.option("-q", "--quiet", is_flag=True, expose_value=False,
                      callback=lambda ctx, _param, value: ctx.meta.update({_QUIET: value}),
                      help="No progress while words are read for the first time."),
-        click.option("--hybrid-weight", type=Between(0, 1), default=0.5,
-                     show_default=True, metavar="X",
-                     help="What words count beside vectors, with --hybrid."),
+        HYBRID_WEIGHT,
         click.option("--hybrid/--no-hybrid", default=False,
                      help="Also look for the words themselves, in the names of files and folders, "
                      "captions, keywords and tags, and for captions that mean the same.  "
@@ -69,21 +70,23 @@ def found(
 
 
 @contextmanager
-def answering(engine: Engine, hybrid: float | None) -> Iterator[Answer]:
+def answering(
+    engine: Engine, hybrid: float | None, *, quiet: bool = False
+) -> Iterator[Answer]:  # fmt: skip
     """Yield what answers queries, by words too if `hybrid` is their weight."""
     if hybrid is None:
         yield engine.search_batch
         return
     from mmsearch.hybrid import lexicon_of, search_hybrid_batch
 
-    with _reading() as progress, closing(lexicon_of(engine.collection, progress)) as lexicon:
+    with _reading(quiet) as progress, closing(lexicon_of(engine.collection, progress)) as lexicon:
         yield partial(search_hybrid_batch, engine, lexicon, weight=hybrid)
 
 
 @contextmanager
-def _reading() -> Iterator[Callable[[int, int], None] | None]:
+def _reading(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """Yield what shows on stderr how many items' words are read; None where nobody looks."""
-    if click.get_current_context().meta.get(_QUIET) or not is_terminal():
+    if quiet or click.get_current_context().meta.get(_QUIET) or not is_terminal():
         yield None
         return
     from tqdm import tqdm
