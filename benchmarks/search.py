@@ -42,8 +42,8 @@ def say(what: str) -> None:
     print(what, file=sys.stderr, flush=True)
 
 
-def read(args: argparse.Namespace) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return (n, dim) float16 rows and the queries of each sort."""
+def read(args: argparse.Namespace, folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return (n, dim) float16 rows, made ones in a file in folder, and the queries of each sort."""
     if args.vectors:
         rows, texts = (_unit(np.load(p)) for p in (args.vectors, args.texts))
         held = args.queries + 400
@@ -53,7 +53,7 @@ def read(args: argparse.Namespace) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     rng = np.random.default_rng(args.seed)
     centers = rng.standard_normal((1_000, args.dim)).astype(np.float32)
     cones = 3.0 * rng.standard_normal((2, args.dim)).astype(np.float32) / 2
-    rows = np.empty((args.n, args.dim), np.float16)
+    rows = np.memmap(folder / "rows", np.float16, "w+", shape=(args.n, args.dim))
     for base in range(0, args.n, 50_000):
         count = min(50_000, args.n - base)
         rows[base : base + count] = synthetic(count, args.dim, 1 + base, cones[0], centers)
@@ -198,11 +198,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.long:
         args.n = 10_000_000
-    rows, queries = read(args)
-    tuning, queries["text"] = queries["text"][args.queries :], queries["text"][: args.queries]
-    say("exact answers")
-    truth = {name: truths(rows, q) for name, q in queries.items()}
     with tempfile.TemporaryDirectory() as folder:
+        rows, queries = read(args, Path(folder))
+        tuning, queries["text"] = queries["text"][args.queries :], queries["text"][: args.queries]
+        say("exact answers")
+        truth = {name: truths(rows, q) for name, q in queries.items()}
         figures, store, collection = ours(Path(folder) / "store", rows, tuning, args)
 
         def ask(query: np.ndarray) -> list[int]:

@@ -8,26 +8,13 @@ import numpy as np
 
 from index_store import Collection
 from index_store.lexical import Lexicon
-from index_store.types import Item, Kind, Match, Vectors
-from mmsearch.composing import BACKGROUND
+from index_store.types import Item, Match, Vectors
+from mmsearch.stored_rows import Samples, rows_of
 
 JUDGED = 64  # captions, the best, whose trust is looked at
 # Deviations by which captions fit their own pictures better than others: up to LEAST they say
 # nothing to this model (another language, "my favourite"), from MOST on they count as pictures do.
 LEAST, MOST = 1.0, 2.5
-
-
-class Samples:
-    """Stored vectors that stand for all of a kind, read when they are first asked for."""
-
-    def __init__(self, collection: Collection) -> None:
-        self._collection = collection
-        self._read: dict[Kind, Vectors] = {}
-
-    def __getitem__(self, kind: Kind) -> Vectors:
-        if kind not in self._read:
-            self._read[kind] = self._collection.sample(kind, BACKGROUND)
-        return self._read[kind]
 
 
 class CaptionScores:
@@ -80,12 +67,3 @@ class CaptionScores:
         own = (captions * pictures).sum(1)
         above = (own - others.mean(1)) / np.maximum(others.std(1), 1e-6)
         return float(np.clip((np.median(above) - LEAST) / (MOST - LEAST), 0, 1))
-
-
-def rows_of(collection: Collection, keys: Sequence[str]) -> dict[str, Vectors]:
-    """Return the vectors of stored items, of those that are still there."""
-    while True:
-        try:
-            return dict(zip(keys, collection.vectors(keys), strict=True))
-        except KeyError:  # deleted since it was found
-            keys = [item.key for item in collection.get(keys)]

@@ -18,9 +18,10 @@ from index_store import Collection, Item
 from index_store.lexical import Found, Lexicon, Progress, Words
 from index_store.types import Vectors
 from index_store.where import AllOf, In
-from mmsearch.caption_scores import CaptionScores, Samples, rows_of
+from mmsearch.caption_scores import CaptionScores
 from mmsearch.composing import FEWEST, background
 from mmsearch.search import Engine
+from mmsearch.stored_rows import Samples, rows_of
 from mmsearch.types import Hit, Query
 
 RECIPE = "2"  # of `words_of`; another one builds the words anew

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from index_store import Collection, Where
     from mmsearch.composing import Blend
+    from mmsearch.hubness import Hubness
 
 
 class Engine:
@@ -33,6 +34,7 @@ class Engine:
         collection.check_space(encoder.space)
         self.collection, self.encoder = collection, encoder
         self._threshold: tuple[int, float] | None = None  # and the commit that it is of
+        self._hubness: tuple[int, Hubness | None] | None = None  # likewise
         self._rows: dict[str, Vectors] = {}  # of the texts that were asked for last
 
     def search(self, query: Query) -> list[Hit]:
@@ -59,16 +61,27 @@ class Engine:
             blended = blends[-1]
             vectors.append(own[0] if blended is None else blended.vector)
         answers: list[list[Hit]] = []
-        alike = itertools.groupby(range(len(queries)), lambda n: _scope(queries[n]))
-        for (k, kind, where), group in alike:
+        alike = itertools.groupby(range(len(queries)), lambda n: self._scope(queries[n]))
+        for (k, kind, where, crosses), group in alike:
             numbers = list(group)
             block = np.stack([vectors[n] for n in numbers])
-            found = self.collection.search(block, k, kind=kind, where=where)
-            for n, matches in zip(numbers, found, strict=True):
-                hits = self._ranked(matches, blends[n])
+            if crosses:
+                found = self._captions(block, k, where)
+            else:
+                matches = self.collection.search(block, k, kind=kind, where=where)
+                found = [self._ranked(m, blends[n]) for n, m in zip(numbers, matches, strict=True)]
+            for n, hits in zip(numbers, found, strict=True):
                 least = self._least_score(queries[n])
                 answers.append([h for h in hits if h.score >= least])
         return answers
+
+    def _captions(self, rows: Vectors, k: int, where: Where | None) -> list[list[Hit]]:
+        from mmsearch.hubness import captions_of, hubness_of
+
+        seq = self.collection.seq()
+        if self._hubness is None or self._hubness[0] != seq:
+            self._hubness = seq, hubness_of(self.collection)
+        return captions_of(self.collection, rows, k, hubness=self._hubness[1], where=where)
 
     def text_rows(self, texts: Sequence[str]) -> Vectors:
         """Return (n, dim) unit rows of texts; those of the last call are known."""
@@ -137,6 +150,23 @@ class Engine:
             raise BadQuery("the parts of the query cancel out")
         return blended
 
+    def _scope(self, query: Query) -> tuple[int, Kind, Where | None, bool]:
+        """Return what queries must share to be searched in one pass over the vectors; the last:
+        texts are searched by one picture."""
+        where, parts = query.where, query.asked
+        if keys := tuple(p.key for p in parts if p.key is not None):
+            from index_store import AllOf, In, Not
+
+            others = Not(In("key", keys))
+            where = others if where is None else AllOf(where, others)
+        alone = query.kind == "text" and len(parts) == 1 and parts[0].weight > 0
+        return query.k, query.kind, where, alone and self._is_picture(parts[0])
+
+    def _is_picture(self, part: Part) -> bool:
+        if part.key is None:
+            return part.image is not None
+        return [item.kind for item in self.collection.get([part.key])] == ["image"]
+
     def _ranked(self, matches: Sequence[Match], blended: Blend | None) -> list[Hit]:
         if blended is None or not matches:
             return ranked(matches)
@@ -177,17 +207,6 @@ def _check(query: Query) -> None:
             raise BadQuery(f"a part cannot have the weight {part.weight:g}")
 
 
-def _scope(query: Query) -> tuple[int, Kind, Where | None]:
-    """Return what queries must share to be searched in one pass over the vectors."""
-    where = query.where
-    if keys := tuple(p.key for p in query.asked if p.key is not None):
-        from index_store import AllOf, In, Not
-
-        others = Not(In("key", keys))
-        where = others if where is None else AllOf(where, others)
-    return query.k, query.kind, where
-
-
 def neighbours(
     collection: Collection, key: str, k: int, *, kind: Kind = "image", where: Where | None = None
 ) -> list[Hit]:
@@ -198,6 +217,10 @@ def neighbours(
         BadFilter: the filter cannot be understood.
     """
     vector = collection.vectors([key])
+    if kind == "text" and [item.kind for item in collection.get([key])] == ["image"]:
+        from mmsearch.hubness import captions_of, hubness_of
+
+        return captions_of(collection, vector, k, hubness=hubness_of(collection), where=where)[0]
     (found,) = collection.search(vector, k + 1, kind=kind, where=where)
     return ranked([m for m in found if m.item.key != key][:k])
 

@@ -151,8 +151,9 @@ class Query:
 class Hit:
     """One answer. rank starts at 1; score: higher is better; parts explain the score.
 
-    Of a query of one part the score is the cosine. Of several it is their sum, each counted in
-    deviations from the collection's background (`mmsearch.composing`).
+    Of a query of one part the score is the cosine; of texts by a picture, less what they are like
+    any picture (`mmsearch.hubness`). Of several parts it is their sum, each counted in deviations
+    from the collection's background (`mmsearch.composing`).
     """
 
     rank: int

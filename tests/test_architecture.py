@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "answer_metrics",
      "caption_metrics", "wordnet", "sources", "stamps",
      "cells", "thumbnails", "metadata", "xmp", "asking", "dates", "ordering",
-     "frames", "archives", "isolation", "composing", "cutoff", "fetching",
+     "frames", "archives", "isolation", "composing", "cutoff", "fetching", "hubness", "stored_rows",
      "regions", "region_files"},
     {"registry", "uris", "cores", "files", "photos", "origins"},
     {"types"},

@@ -19,7 +19,8 @@ from mmsearch.evaluation.losses import Split, split_loss
 from mmsearch.evaluation.pairs import Pairs
 from mmsearch.evaluation.ranks import Relevance
 from mmsearch.evaluation.result import Comparison, Evaluation
-from mmsearch.metrics import RESAMPLES
+from mmsearch.hubness import captions_of, hubness_of
+from mmsearch.metrics import HIT_RANKS, RESAMPLES
 from mmsearch.sources import place_of, source_at
 from mmsearch.types import Encoder
 
@@ -199,13 +200,20 @@ def _losses(
 ) -> dict[str, Split]:  # fmt: skip
     described = embedded.pairs.described()
     asked = {"text_to_image": embedded.texts, "image_to_text": embedded.images[described]}
-    losses = {}
+    losses, hubness = {}, hubness_of(collection)
+
+    def fair(n: int) -> list[str]:
+        row = asked["image_to_text"][n : n + 1]
+        (hits,) = captions_of(collection, row, max(HIT_RANKS), hubness=hubness)
+        return [hit.item.key for hit in hits]
+
     for name, direction in found.items():
         images = name == "text_to_image"
         losses[name] = split_loss(
             collection, asked[name], keys_of_relevant(direction.relevant, "p" if images else "t"),
             direction.ranking.first.tolist(), "image" if images else "text",
             where=where, effort=effort, seed=seed, progress=progress,
+            also={} if images or hubness is None else {"hubness": fair},
         )  # fmt: skip
     return losses
 

@@ -15,6 +15,7 @@ STAGES = {
     "exact": "stored, exact search",
     "index": "approximate index",
     "hybrid": "captions, words (--hybrid)",
+    "hubness": "less what is like any picture",
     "filter": "filter, exact search",
     "filter_index": "filter and index",
 }

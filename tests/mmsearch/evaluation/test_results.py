@@ -24,6 +24,7 @@ from mmsearch.evaluation import (
 from mmsearch.evaluation.datasets import temporary_collection
 from mmsearch.evaluation.losses import split_loss
 from mmsearch.evaluation.tables import as_text
+from tests.mmsearch.conftest import paint
 from tests.mmsearch.evaluation.conftest import Backwards, axes, unit
 
 
@@ -128,6 +129,23 @@ def test_the_split_tells_the_index_from_the_model(
     assert stages["index"].lost is not None
     assert stages["index"].lost[10] > 0.5
     assert stages["index"].hits[10] == stages["exact"].hits[10] - stages["index"].lost[10]
+
+
+def test_captions_of_pictures_are_also_looked_for_as_search_does(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    lines = ["image,caption"]
+    for n in range(12):
+        paint(tmp_path / f"{n}.png", (255, 20 * n, 0))
+        lines.append(f"{n}.png,{'a red thing' if n < 6 else 'an orange thing'} {n}")
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    found, _ = evaluate_pairs(read_pairs(str(tmp_path / "pairs.csv")), encoder, "color")
+    assert [s.name for s in found.losses["text_to_image"].stages] == ["model", "exact"]
+    *_, fair = found.losses["image_to_text"].stages
+    assert fair.name == "hubness"
+    assert fair.against == "exact"
+    assert fair.hits[10] > 50
+    assert "less what is like any picture" in as_text(found)
 
 
 def test_a_large_set_is_timed_on_a_sample(
