@@ -1,4 +1,4 @@
-"""Regions of a picture with their features, which LXMERT looks at: a .npz file a picture."""
+"""A detector's regions of a picture, which LXMERT and UNITER look at: a .npz file a picture."""
 
 from __future__ import annotations
 

@@ -20,15 +20,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 SPECS = (
-    "fusion, fusion:DIR; blip:, blip2:, vilt:, bridgetower:, lxmert:, visualbert: or vlm:DIR of "
-    "transformers"
+    "fusion, fusion:DIR; blip:, blip2:, vilt:, bridgetower:, lxmert:, visualbert:, uniter: or "
+    "vlm:DIR of transformers"
 )
 WEIGHT = click.option("--rerank-weight", type=Between(0), default=1.0, show_default=True,
                       metavar="X", help="What the re-ranker counts: times its own weight, or, of "
                       "one that has none, times as much as the encoder.")  # fmt: skip
 REGIONS = click.option("--regions", type=click.Path(path_type=Path), metavar="PATH",
-                       help="For lxmert and visualbert: a folder with NAME.npz for each NAME.jpg, "
-                       "or a TSV file of regions.")  # fmt: skip
+                       help="For lxmert, visualbert and uniter: a folder with NAME.npz for each "
+                       "NAME.jpg, or a TSV file of regions.")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,12 +63,12 @@ def load(
         ModelUnavailable: it is not to be had, is damaged, needs code of its own, or is of
             another sort; no such device.
     """
-    folder = _find(argument, spec)
+    folder = find_folder(argument, spec)
     where = pick_device(device)
     if where.type == "cpu":
         torch.set_num_threads(threads or usable_cores())
     own = {"local_files_only": True, "trust_remote_code": False}
-    with _quiet(), _one_error(folder):
+    with _quiet(), one_error(folder):
         found = AutoConfig.from_pretrained(folder, **own).model_type
         if model_type is not None and found != model_type:
             raise ModelUnavailable(f"{folder} holds a {found!r} model, not a {model_type!r} one")
@@ -96,7 +96,25 @@ def refusals(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _find(argument: str, spec: str) -> Path:
+def _has_weights(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+
+
+def find_folder(
+    argument: str, spec: str, *, complete: Callable[[Path], bool] = _has_weights,
+    patterns: Sequence[str] = PATTERNS,
+) -> Path:  # fmt: skip
+    """Return the folder that an argument names; a hub repository's is fetched once.
+
+    Args:
+        argument: a folder, or ORG/REPO.
+        spec: what stands before it on the command line, for messages.
+        complete: whether a repository's folder has all that is needed.
+        patterns: which of its files to fetch.
+
+    Raises:
+        ModelUnavailable: there is no such folder, or the repository is not to be had.
+    """
     folder = Path(argument).expanduser()
     if argument and folder.is_dir():
         return folder
@@ -105,11 +123,7 @@ def _find(argument: str, spec: str) -> Path:
             f"model folder {argument or '(none given)'} does not exist; write {spec}DIR or "
             f"{spec}ORG/REPO"
         )
-
-    def complete(found: Path) -> bool:
-        return (found / "config.json").is_file() and any(found.glob("*.safetensors"))
-
-    return hub.snapshot(argument, complete=complete, patterns=PATTERNS)
+    return hub.snapshot(argument, complete=complete, patterns=patterns)
 
 
 def _check_complete(folder: Path, report: dict[str, Any]) -> None:
@@ -123,7 +137,8 @@ def _check_complete(folder: Path, report: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _one_error(folder: Path) -> Iterator[None]:
+def one_error(folder: Path) -> Iterator[None]:
+    """Load a model; whatever is raised about its files comes out as ModelUnavailable."""
     try:
         yield
     except ModelUnavailable:

@@ -26,6 +26,7 @@ RERANKERS: Registry[Reranker] = Registry(
         "bridgetower": "mmsearch.rerankers.bridgetower:open_bridgetower",
         "lxmert": "mmsearch.rerankers.lxmert:open_lxmert",
         "visualbert": "mmsearch.rerankers.visualbert:open_visualbert",
+        "uniter": "mmsearch.rerankers.uniter:open_uniter",
         "vlm": "mmsearch.rerankers.vlm:open_vlm",
     },
     extras={"torch": "torch", "transformers": "torch", "torchvision": "torch"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,11 +49,14 @@ class PairReranker:
         family: for the name.
         matcher: of the family.
         eye: returns what the family keeps of each picture; None where it cannot be had.
+        weights: the files that the name is a hash of; None: the folder's *.safetensors.
     """
 
-    def __init__(self, family: str, matcher: Matcher, eye: Eye) -> None:
+    def __init__(
+        self, family: str, matcher: Matcher, eye: Eye, weights: Sequence[Path] | None = None
+    ) -> None:
         folder = matcher.loaded.folder
-        files = sorted(folder.glob("*.safetensors"))
+        files = list(weights or sorted(folder.glob("*.safetensors")))
         known = remembered(files, lambda: hash_files(files, root=folder), salt="reranker")
         self.name = f"{family}/{known}"
         self.weight: float | None = None  # nobody has measured it for this family's weights

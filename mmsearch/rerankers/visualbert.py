@@ -1,5 +1,5 @@
-"""`visualbert`: one stream over words and a detector's regions, as UNITER, with the head for
-matching that it was pretrained with."""
+"""`visualbert`: one stream over words and a detector's regions, with the head for matching that it
+was pretrained with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class VisualBert(WordsAndRegions):
     """VisualBERT (arXiv:1908.03557), its sentence-image prediction.
 
     It was trained to tell whether the second of two captions belongs to the picture; here the
-    question is the only one. UNITER is of the same build, with the boxes as input too.
+    question is the only one.
     """
 
     def odds(self, pairs: Tensors) -> torch.Tensor:

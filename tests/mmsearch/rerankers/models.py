@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
 import transformers as tf
+from safetensors.torch import save_file
 
 from tests.mmsearch.answering.models import blip as any_blip
 from tests.mmsearch.answering.models import llava as any_llava
@@ -90,6 +92,46 @@ def visualbert(folder: Path) -> Path:
     )
     lively(tf.VisualBertForPreTraining(config)).save_pretrained(folder)
     tokenizer(folder).save_pretrained(folder)
+    return folder
+
+
+def uniter_state(*, head: str = "itm_output", layers: int = 2) -> dict[str, torch.Tensor]:
+    """Return random weights under the names of github.com/ChenRocks/UNITER's checkpoints."""
+    size, inner = 16, 32
+    linear = {
+        "img_embeddings.img_linear": (size, WIDTH),
+        "img_embeddings.pos_linear": (size, 7),
+        "pooler.dense": (size, size),
+    }
+    norms = ["embeddings.LayerNorm"]
+    norms += [f"img_embeddings.{n}" for n in ("img_layer_norm", "pos_layer_norm", "LayerNorm")]
+    for n in range(layers):
+        at = f"encoder.layer.{n}"
+        linear |= {f"{at}.attention.self.{n}": (size, size) for n in ("query", "key", "value")}
+        linear |= {f"{at}.attention.output.dense": (size, size)}
+        linear |= {f"{at}.intermediate.dense": (inner, size), f"{at}.output.dense": (size, inner)}
+        norms += [f"{at}.attention.output.LayerNorm", f"{at}.output.LayerNorm"]
+    rows = {"word": len(WORDS), "position": 20, "token_type": 2}
+    shapes = {f"embeddings.{n}_embeddings.weight": (rows[n], size) for n in rows}
+    shapes |= {"img_embeddings.mask_embedding.weight": (2, WIDTH)}
+    for name, shape in linear.items():
+        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    shapes |= {f"{name}.{part}": (size,) for name in norms for part in ("weight", "bias")}
+    shapes = {f"uniter.{name}": shape for name, shape in shapes.items()}
+    classes = {"itm_output": 2, "rank_output": 1}[head]
+    shapes |= {f"{head}.weight": (classes, size), f"{head}.bias": (classes,)}
+    made = torch.Generator().manual_seed(0)
+    return {name: 0.5 * torch.randn(shape, generator=made) for name, shape in shapes.items()}
+
+
+UNITER = {**TEXT, "max_position_embeddings": 20, "num_hidden_layers": 2, "hidden_act": "gelu"}
+
+
+def uniter(folder: Path) -> Path:
+    """Return a folder as docs/reranking.md has it: config.json, safetensors, a tokenizer."""
+    tokenizer(folder).save_pretrained(folder)
+    save_file(uniter_state(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_type": "uniter", **UNITER}))
     return folder
 
 

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 tf = pytest.importorskip("transformers")
 
 from PIL import Image  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 
 from mmsearch import Item, Query  # noqa: E402
 from mmsearch.errors import BadRegions, ModelUnavailable  # noqa: E402
@@ -22,8 +23,9 @@ from mmsearch.region_files import RegionFiles  # noqa: E402
 from mmsearch.reranking import load_reranker  # noqa: E402
 from mmsearch.types import Reranker  # noqa: E402
 from mmsearch.uris import uri_of  # noqa: E402
-from tests.mmsearch.encoders.hf_models import picture  # noqa: E402
+from tests.mmsearch.encoders.hf_models import WORDS, picture  # noqa: E402
 from tests.mmsearch.rerankers import models  # noqa: E402
+from tests.mmsearch.rerankers.plain_uniter import Plain  # noqa: E402
 
 Family = tuple[str, Path]
 Pair = Callable[[str, Path], float]
@@ -108,6 +110,18 @@ def visualbert(folder: Path) -> Pair:
     return pair
 
 
+def uniter(folder: Path) -> Pair:
+    plain = Plain(load_file(folder / "model.safetensors"))
+
+    def pair(text: str, path: Path) -> float:
+        features, boxes = (one[0] for one in regions_of(path))
+        words = [WORDS.index(word) for word in ("[CLS]", *text.split(), "[SEP]")]
+        no, yes = plain.logits(words, features, boxes, "itm_output")
+        return float(yes - no)
+
+    return pair
+
+
 def vlm(folder: Path) -> Pair:
     model = tf.LlavaForConditionalGeneration.from_pretrained(folder).eval()
     processor = tf.AutoProcessor.from_pretrained(folder)
@@ -122,7 +136,7 @@ def vlm(folder: Path) -> Pair:
 
 
 FAMILIES = {"blip": blip, "blip2": blip2, "vilt": vilt, "bridgetower": bridgetower,
-            "lxmert": lxmert, "visualbert": visualbert, "vlm": vlm}  # fmt: skip
+            "lxmert": lxmert, "visualbert": visualbert, "uniter": uniter, "vlm": vlm}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -240,7 +254,7 @@ def test_what_is_no_model_of_the_family_is_one_clear_error(
         loaded("vlm", models.vlm(tmp_path / "sure", words=("yes",)), pictures)
 
 
-@pytest.mark.parametrize("spec", ["lxmert", "visualbert"])
+@pytest.mark.parametrize("spec", ["lxmert", "visualbert", "uniter"])
 def test_regions_that_are_not_the_pictures_are_one_clear_error(
     tmp_path: Path, pictures: list[Path], spec: str
 ) -> None:
