@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor
 
+from mmsearch.encoders.onnx_graph import data_path, save_graph
 from mmsearch.encoders.onnx_writer import write_tower
 from mmsearch.encoders.sessions import OrtTower
 from mmsearch.errors import ExportFailed, ModelUnavailable
 from mmsearch.models.attention import as_one_operator
+from mmsearch.models.picking import pick_early
 from mmsearch.models.tokenizers import MASK, pads_whole
 
 if TYPE_CHECKING:
@@ -45,6 +49,30 @@ def write_images(dual: DualModel, path: Path) -> None:
     pixels = torch.zeros(2, 3, dual.image_size, dual.image_size)
     with as_one_operator(dual.module):
         _write(path, dual, dual.images, (pixels,), {"image": {0: "n"}})
+    _pick_early(path, dual)
+
+
+def _pick_early(path: Path, dual: DualModel) -> None:
+    """Compute the last block for the token alone that is kept, if the vectors stay the same."""
+    graph = onnx.load(str(path))
+    if not pick_early(graph):
+        return
+    side = dual.image_size
+    pixels = np.random.default_rng(0).standard_normal((2, 3, side, side)).astype(np.float32)
+    with torch.inference_mode():
+        given = dual.images(torch.from_numpy(pixels)).float()
+        expected = torch.nn.functional.normalize(given, dim=-1).numpy()
+    with TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
+        picked, dim = Path(scratch) / path.name, expected.shape[1]
+        save_graph(graph, picked)
+        try:
+            tower = OrtTower(picked, dim=dim, threads=1, device="cpu", optimized=False, brief=True)
+            rows = tower.run({"image": pixels})
+        except ModelUnavailable:
+            return
+        if np.allclose(rows / np.linalg.norm(rows, axis=1, keepdims=True), expected, atol=EPSILON):
+            for file in (path, data_path(path)):
+                (picked.parent / file.name).replace(file)
 
 
 def write_texts(dual: DualModel, path: Path, tokens: Tokens) -> bool:

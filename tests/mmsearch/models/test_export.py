@@ -18,6 +18,7 @@ from mmsearch.encoders.bundle import read_bundle  # noqa: E402
 from mmsearch.errors import BadSource, ExportFailed  # noqa: E402
 from mmsearch.models.attention import as_one_operator  # noqa: E402
 from mmsearch.models.export import export_model  # noqa: E402
+from mmsearch.models.picking import PICKED  # noqa: E402
 from mmsearch.models.probes import TEXTS, find_probes  # noqa: E402
 from mmsearch.models.tokenizers import check_tokens, write_tokenizer  # noqa: E402
 from mmsearch.models.towers import write_images  # noqa: E402
@@ -107,6 +108,27 @@ def test_attention_to_pictures_is_one_operator_a_layer(family, hf_spec, tmp_path
     kinds = [node.op_type for node in onnx.load(str(tmp_path / "m.onnx")).graph.node]
     assert kinds.count("MultiHeadAttention") == layers
     assert kinds.count("Softmax") == (family == "siglip")  # its pooling asks for the weights, too
+
+
+@pytest.mark.parametrize("family", ["clip", "metaclip_2", "chinese_clip", "alt_clip"])
+def test_the_last_block_sees_the_class_token_alone_where_it_alone_is_kept(
+    family, hf_spec, tmp_path
+):
+    model = load_encoder(hf_spec(family), device="cpu").model
+    write_images(model, tmp_path / "m.onnx")
+    nodes = onnx.load(str(tmp_path / "m.onnx")).graph.node
+    alone = [node for node in nodes if node.output[0].endswith(PICKED)]
+    # what the block ends with: the products of attention's rows and of the two layers behind it
+    assert sum(node.op_type == "MatMul" for node in alone) >= 3
+
+
+def test_of_open_clip_queries_too_are_of_the_class_token_alone(open_clip_spec, tmp_path):
+    model = load_encoder(open_clip_spec("tiny-clip"), device="cpu").model
+    write_images(model, tmp_path / "m.onnx")
+    nodes = onnx.load(str(tmp_path / "m.onnx")).graph.node
+    alone = [node.op_type for node in nodes if node.output[0].endswith(PICKED)]
+    assert alone.count("MultiHeadAttention") == 1
+    assert alone.count("MatMul") == 4
 
 
 def test_torch_is_as_before_when_a_tower_has_been_written(open_clip_spec, tmp_path):
