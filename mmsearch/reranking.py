@@ -15,6 +15,7 @@ from mmsearch.encoders.onnx import OnnxEncoder
 from mmsearch.encoders.tapped import InnerEncoder
 from mmsearch.errors import ModelUnavailable
 from mmsearch.rerankers import RERANKERS
+from mmsearch.rerankers.token_cache import TokenCache
 from mmsearch.search import Engine, names_of
 from mmsearch.types import Encoder, Hit, Part, Query, Reranker
 
@@ -178,7 +179,7 @@ def _gained(
 
 def load_reranker(
     spec: str, model: str, *, threads: int | None = None, device: str | None = None,
-    regions: Path | None = None,
+    regions: Path | None = None, cache: TokenCache | None = None,
 ) -> Reranker:  # fmt: skip
     """Return the re-ranker that a spec names.
 
@@ -191,6 +192,8 @@ def load_reranker(
         device: for those that torch runs.
         regions: a folder of .npz files or a TSV file, for those that look at a detector's
             regions in place of pixels.
+        cache: where those keep pictures' tokens that see pictures apart from texts; None: in
+            memory alone.
 
     Raises:
         UnknownName: no re-ranker has that name.
@@ -210,7 +213,9 @@ def load_reranker(
             )
         return InnerEncoder(encoder, maps, words, threads=threads), encoder.space.name
 
-    return factory(argument, tokens=tokens, threads=threads, device=device, regions=regions)
+    return factory(
+        argument, tokens=tokens, threads=threads, device=device, regions=regions, cache=cache
+    )
 
 
 def _spread(values: np.ndarray) -> float:

@@ -43,7 +43,7 @@ def doctor_command(store: Path, collection: str, format_: str) -> int:
     Exits with 4 if the default model does not work, with 3 if the store does not.
     """
     checks = [check for part in (_system, _packages, _model) for check in part()]
-    checks += _store(store)
+    checks += [*_store(store), _token_cache()]
     if format_ == "json":
         rows = [asdict(c) for c in checks]
         click.echo(json.dumps({"schema": 1, "version": __version__, "checks": rows}, indent=2))
@@ -136,6 +136,14 @@ def _store(path: Path) -> list[Check]:
         found = f"{len(problems)} problems, the first: {problems[0].where}: {problems[0].what}"
         return [*checks, Check("store", "fail", found, "mmsearch verify")]
     return [*checks, Check("store", "ok", f"{path}: {', '.join(names) or 'no collection'}")]
+
+
+def _token_cache() -> Check:
+    from mmsearch.rerankers.token_cache import GB, folder, held
+
+    pictures, size = held()
+    found = f"{pictures:,} pictures, {size / GB:.2f} GB in {folder()}" if pictures else "empty"
+    return Check("re-ranking cache", "ok", found)
 
 
 def _version(package: str) -> str:

@@ -20,7 +20,7 @@ from mmsearch.cli.options import (
     store_options,
     threads_option,
 )
-from mmsearch.cli.reranking import REGIONS, SPECS, WEIGHT
+from mmsearch.cli.reranking import CACHE, REGIONS, SPECS, WEIGHT, token_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,6 +74,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
               metavar="N", help="With --reranker: hits to look at again.")  # fmt: skip
 @WEIGHT
 @REGIONS
+@CACHE
 @threads_option
 @store_options
 def eval_command(
@@ -233,8 +234,9 @@ def _gain(embedded: Embedded, options: dict[str, Any], common: dict[str, Any]) -
 
     model = resolve_model(options["model"] or "auto")
     reranker = load_reranker(
-        options["reranker"], model, threads=options["threads"], regions=options["regions"]
-    )
+        options["reranker"], model, threads=options["threads"], regions=options["regions"],
+        cache=token_cache(options["rerank_cache"]),
+    )  # fmt: skip
     second = Second(reranker, options["candidates"], weight=options["rerank_weight"])
     return rerank_gain(embedded, second, **common)
 

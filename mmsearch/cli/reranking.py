@@ -14,11 +14,12 @@ from mmsearch.cli.numbers import Between
 from mmsearch.cli.options import note
 
 if TYPE_CHECKING:
+    from mmsearch.rerankers.token_cache import TokenCache
     from mmsearch.search import Engine
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-
+LIMIT_GB = 2.0  # of --rerank-cache
 SPECS = (
     "fusion, fusion:DIR; blip:, blip2:, vilt:, bridgetower:, lxmert:, visualbert:, uniter: or "
     "vlm:DIR of transformers"
@@ -29,17 +30,23 @@ WEIGHT = click.option("--rerank-weight", type=Between(0), default=1.0, show_defa
 REGIONS = click.option("--regions", type=click.Path(path_type=Path), metavar="PATH",
                        help="For lxmert, visualbert and uniter: a folder with NAME.npz for each "
                        "NAME.jpg, or a TSV file of regions.")  # fmt: skip
+CACHE = click.option("--rerank-cache", type=Between(0, 1_000_000), default=LIMIT_GB,
+                     show_default=True, envvar="MMSEARCH_RERANK_CACHE", metavar="GB",
+                     help="Keep what fusion, blip and blip2 see in pictures on the disk, for later "
+                     "questions, in so many GB; 0: do not.")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the options say. spec: None: no re-ranking. budget_ms: of one query."""
+    """What the options say. spec: None: no re-ranking. budget_ms: of one query. cache_gb: for
+    pictures' tokens; 0: they are not kept."""
 
     spec: str | None
     candidates: int
     budget_ms: float | None
     weight: float = 1.0
     regions: Path | None = None
+    cache_gb: float = LIMIT_GB
 
 
 def rerank_options(command: F) -> F:
@@ -48,14 +55,15 @@ def rerank_options(command: F) -> F:
     @wraps(command)
     def called(
         *args: Any, rerank: bool, reranker: str | None, candidates: int, rerank_ms: float | None,
-        rerank_weight: float, regions: Path | None, **kwargs: Any,
+        rerank_weight: float, regions: Path | None, rerank_cache: float, **kwargs: Any,
     ) -> Any:  # fmt: skip
         spec = reranker or ("fusion" if rerank else None)
-        second = Asked(spec, candidates, rerank_ms, rerank_weight, regions)
+        second = Asked(spec, candidates, rerank_ms, rerank_weight, regions, rerank_cache)
         return command(*args, second=second, **kwargs)
 
     out: Any = called
     for option in (
+        CACHE,
         REGIONS,
         WEIGHT,
         click.option("--rerank-ms", type=Between(0), metavar="MS",
@@ -86,8 +94,15 @@ def with_second(engine: Engine, asked: Asked, model: str, threads: int | None) -
         return engine
     from mmsearch.reranking import RerankingEngine, Second, load_reranker
 
-    second = Second(
-        load_reranker(asked.spec, model, threads=threads, regions=asked.regions),
-        asked.candidates, asked.budget_ms, asked.weight,
-    )  # fmt: skip
+    reranker = load_reranker(
+        asked.spec, model, threads=threads, regions=asked.regions, cache=token_cache(asked.cache_gb)
+    )
+    second = Second(reranker, asked.candidates, asked.budget_ms, asked.weight)
     return RerankingEngine(engine.collection, engine.encoder, second, note)
+
+
+def token_cache(limit_gb: float) -> TokenCache | None:
+    """Return where pictures' tokens are kept, or None for a limit of 0."""
+    from mmsearch.rerankers.token_cache import GB, TokenCache
+
+    return TokenCache(int(limit_gb * GB), note) if limit_gb else None

@@ -35,9 +35,15 @@ def entry(sort: str, identity: Iterable[str], suffix: str) -> Path:
     return user_cache_path("mmsearch", appauthor=False) / sort / f"{key}{suffix}"
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes, *, flush: bool = True) -> None:
     """Write an entry in one step; of two processes that do the last one's stays. Entries of its
     sort that are older than KEPT_S go.
+
+    Args:
+        path: of the entry.
+        data: what is in it.
+        flush: wait until it is on the disk. Without, a loss of power may leave less of it, or
+            zeros: for entries that say whether they are whole.
 
     Raises:
         OSError: it cannot be written.
@@ -49,8 +55,9 @@ def write(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         Path(name).replace(path)
     except OSError:
         Path(name).unlink(missing_ok=True)

@@ -42,8 +42,9 @@ class InnerEncoder:
         bundle = encoder.bundle
         self._tokens = Tokens(bundle, bundle.context_length)
 
-    def picture(self, place: str) -> Array:
-        """Return the picture at a path or a `file:` URI (or of a part of a file), prepared.
+    def picture(self, place: str | bytes) -> Array:
+        """Return the picture at a path or a `file:` URI (or of a part of a file), or of a file's
+        bytes, prepared.
 
         Raises:
             BadPicture: it cannot be read.
@@ -51,8 +52,9 @@ class InnerEncoder:
         from mmsearch.images import open_picture
         from mmsearch.sources import open_source
 
-        source = open_source(place) if place.startswith("file:") else place
-        return self.prepare(open_picture(source, target=self.encoder.image_size).image)
+        if isinstance(place, str) and place.startswith("file:"):
+            place = open_source(place)
+        return self.prepare(open_picture(place, target=self.encoder.image_size).image)
 
     def prepare(self, image: Image) -> Array:
         """Return one RGB picture as the picture tower takes it."""

@@ -13,9 +13,10 @@ from mmsearch.registry import Registry
 if TYPE_CHECKING:
     from mmsearch.types import Reranker
 
-# A factory is called as factory(argument, tokens=..., threads=..., device=..., regions=...):
-# `tokens` gives the inner tensors of the query's encoder, `regions` is where a detector's regions
-# of the pictures are, or None.
+# A factory is called as factory(argument, tokens=..., threads=..., device=..., regions=...,
+# cache=...): `tokens` gives the inner tensors of the query's encoder, `regions` is where a
+# detector's regions of the pictures are, or None, `cache` keeps pictures' tokens on the disk, or is
+# None.
 RERANKERS: Registry[Reranker] = Registry(
     "reranker",
     {

@@ -9,8 +9,9 @@ import torch
 from transformers import BlipForImageTextRetrieval
 
 from mmsearch.encoders.pretrained import Loaded, load
-from mmsearch.rerankers.pairs import PairReranker, Tensors, log_odds, tokens_of
-from mmsearch.rerankers.seeing import Pixels, pixels_of, side_of
+from mmsearch.rerankers.pairs import PairReranker, Tensors, log_odds, name_of, tokens_of
+from mmsearch.rerankers.patches import KeptPatches, compact
+from mmsearch.rerankers.seeing import pixels_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,10 +28,11 @@ class Blip:
         return pixels_of(self.loaded, image)
 
     def finish(self, rows: Sequence[Tensors]) -> list[Tensors]:
-        """Return the patches of each picture's pixels, worked out together."""
+        """Return the patches of each picture's pixels, worked out together; in half precision,
+        which takes half the room: 0.9 MB a picture of BLIP-base."""
         pixels = torch.cat([row["pixel_values"] for row in rows])
         patches = self.loaded.model.vision_model(pixel_values=pixels).last_hidden_state
-        return [{"patches": one[None].clone()} for one in patches]
+        return [{"patches": compact(one[None])} for one in patches]
 
     def pair(self, text: str, seen: Any) -> Tensors:
         """Return the text's tokens and the picture's patches."""
@@ -39,7 +41,7 @@ class Blip:
 
     def odds(self, pairs: Tensors) -> torch.Tensor:
         """Return (n,) log-odds of the head's class 1."""
-        patches = pairs["patches"]
+        patches = pairs["patches"].to(self.loaded.model.dtype)
         states = self.loaded.model.text_encoder(
             input_ids=pairs["input_ids"], attention_mask=pairs["attention_mask"],
             encoder_hidden_states=patches,
@@ -49,8 +51,9 @@ class Blip:
 
 
 def open_blip(
-    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Any
-) -> PairReranker:
+    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Any,
+    cache: Any,
+) -> PairReranker:  # fmt: skip
     """Return the re-ranker of a folder or hub repository.
 
     Raises:
@@ -60,5 +63,6 @@ def open_blip(
     loaded = load(BlipForImageTextRetrieval, argument, spec="blip:", model_type="blip",
                   threads=threads, device=device)  # fmt: skip
     blip = Blip(loaded)
-    eye = Pixels(blip.look, side_of(loaded.processor), threads, blip.finish)
+    name = name_of("blip", loaded.folder)
+    eye = KeptPatches(loaded, name, blip.look, blip.finish, threads, cache)
     return PairReranker("blip", blip, eye)

@@ -10,8 +10,8 @@ from transformers import Blip2ForImageTextRetrieval
 
 from mmsearch.encoders.pretrained import load
 from mmsearch.rerankers.blip import Blip
-from mmsearch.rerankers.pairs import PairReranker, Tensors, log_odds, tokens_of
-from mmsearch.rerankers.seeing import Pixels, side_of
+from mmsearch.rerankers.pairs import PairReranker, Tensors, log_odds, name_of, tokens_of
+from mmsearch.rerankers.patches import KeptPatches
 
 
 class Blip2(Blip):
@@ -42,8 +42,9 @@ class Blip2(Blip):
 
 
 def open_blip2(
-    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Any
-) -> PairReranker:
+    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Any,
+    cache: Any,
+) -> PairReranker:  # fmt: skip
     """Return the re-ranker of a folder or hub repository.
 
     Raises:
@@ -53,5 +54,6 @@ def open_blip2(
     loaded = load(Blip2ForImageTextRetrieval, argument, spec="blip2:", model_type="blip-2",
                   threads=threads, device=device)  # fmt: skip
     blip = Blip2(loaded)
-    eye = Pixels(blip.look, side_of(loaded.processor), threads, blip.finish)
+    name = name_of("blip2", loaded.folder)
+    eye = KeptPatches(loaded, name, blip.look, blip.finish, threads, cache)
     return PairReranker("blip2", blip, eye)

@@ -38,14 +38,15 @@ class BridgeTower:
 
 
 def open_bridgetower(
-    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Any
-) -> PairReranker:
+    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Any,
+    cache: Any,
+) -> PairReranker:  # fmt: skip
     """Return the re-ranker of a folder or hub repository.
 
     Raises:
         ModelUnavailable: it is not to be had, damaged, or no BridgeTower for retrieval.
     """
-    del tokens, regions
+    del tokens, regions, cache
     loaded = load(BridgeTowerForImageAndTextRetrieval, argument, spec="bridgetower:",
                   model_type="bridgetower", threads=threads, device=device)  # fmt: skip
     tower = BridgeTower(loaded)

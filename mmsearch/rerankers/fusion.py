@@ -18,24 +18,26 @@ import numpy as np
 from index_store.types import Vectors
 from mmsearch.cores import usable_cores
 from mmsearch.errors import BadPicture, ModelUnavailable
+from mmsearch.rerankers.places import place_of_item, place_of_query
+from mmsearch.rerankers.recall import Recall
+from mmsearch.rerankers.token_cache import TokenCache, Tokens
 from mmsearch.types import Array, Item, Query
+from mmsearch.version import __version__
 
 # The starter's tensors that a re-ranker reads, as the exporter names them.
 ROOT_MAP = "/image/blocks.4/blocks.4.3/Add_output_0"
 WORD_STATES = "/text/encoder/layer.5/output/LayerNorm/LayerNormalization_output_0"
 CONFIG, PICTURE, PAIR = "config.json", "picture.onnx", "pair.onnx"
 SHIPPED = Path(__file__).parent / "fusion_starter"
-AT_ONCE = 16
-KEPT = 2_000  # encoded pictures in memory: 2,000 of 250 kB
-
-_Encoded = tuple[Array, Array, Array]
+KEPT = 2_000  # encoded pictures in memory: 2,000 of 190 kB
+SIDES = ("tokens", "local", "pooled")  # what the first graph gives of a picture
 
 
-class Tokens(Protocol):
+class InnerTensors(Protocol):
     """What a fusion re-ranker asks of an encoder: `mmsearch.encoders.tapped.InnerEncoder`."""
 
-    def picture(self, place: str) -> Array:
-        """Return a picture file, prepared."""
+    def picture(self, place: str | bytes) -> Array:
+        """Return a picture file, or one of these bytes, prepared."""
         ...
 
     def prepare(self, image: Any) -> Array:
@@ -51,7 +53,7 @@ class Tokens(Protocol):
         ...
 
 
-TokensOf = Callable[[Sequence[str], str], tuple[Tokens, str]]
+TokensOf = Callable[[Sequence[str], str], tuple[InnerTensors, str]]
 
 
 class FusionReranker:
@@ -62,12 +64,19 @@ class FusionReranker:
         tokens: of the encoder that it was trained on.
         base: the name of that encoder's space.
         threads: for each graph; None: the cores that this process may use.
+        cache: where pictures' tokens are kept between processes; None: nowhere.
 
     Raises:
         ModelUnavailable: a file is missing or broken, or it was trained on another encoder.
     """
 
-    def __init__(self, folder: Path, tokens: Tokens, base: str, *, threads: int | None) -> None:
+    def __init__(
+        self, folder: Path, tokens: InnerTensors, base: str, *, threads: int | None,
+        cache: TokenCache | None = None,
+    ) -> None:  # fmt: skip
+        import onnxruntime
+        import PIL
+
         self.config = read_config(folder)
         if self.config["base"] != base:
             raise ModelUnavailable(
@@ -80,7 +89,13 @@ class FusionReranker:
         self._tokens = tokens
         self._picture = _session(folder / PICTURE, threads)
         self._pair = _session(folder / PAIR, threads)
-        self._kept: OrderedDict[tuple[str, str], _Encoded | None] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str] | None, Tokens | None] = OrderedDict()
+        made_by = [
+            self.name, base,
+            f"mmsearch {__version__}, onnxruntime {onnxruntime.__version__}",
+            f"Pillow {PIL.__version__}",
+        ]  # fmt: skip
+        self._recall = Recall(cache, made_by, threads)
 
     def score(self, query: Query, items: Sequence[Item]) -> Vectors:
         """Return (n,) float32, NaN where a picture does not open or both are of one kind."""
@@ -91,13 +106,13 @@ class FusionReranker:
             known = self._encoded([items[i] for i in rows])
             found = [(i, one) for i, one in zip(rows, known, strict=True) if one is not None]
             if found:
-                pictures = tuple(
-                    np.stack(part) for part in zip(*(e for _, e in found), strict=True)
-                )
+                pictures = {side: np.stack([e[side] for _, e in found]) for side in SIDES}
                 scores[[i for i, _ in found]] = self._scores([query.text], pictures)[0]
         elif rows:
-            pictures = tuple(part[None] for part in self._encode([self._prepared(query.image)])[0])
-            scores[rows] = self._scores([items[i].text for i in rows], pictures)[:, 0]
+            (encoded,) = self._recall([place_of_query(query)], self._sides)
+            if encoded is not None:
+                pictures = {side: encoded[side][None] for side in SIDES}
+                scores[rows] = self._scores([items[i].text for i in rows], pictures)[:, 0]
         return scores
 
     def attention(self, text: str, image: Any) -> tuple[list[int], Array, float]:
@@ -109,50 +124,53 @@ class FusionReranker:
         """
         (encoded,) = self._encode([self._prepared(image)])
         states, ids, mask = self._tokens.words([text])
-        scores, seen = self._run(states, mask, tuple(part[None] for part in encoded))
+        scores, seen = self._run(states, mask, {s: encoded[s][None] for s in SIDES})
         shape = (len(ids[0]), self.side, self.side)
         return ids[0].tolist(), seen[0, 0].reshape(shape), float(scores[0, 0])
 
-    def _encoded(self, items: Sequence[Item]) -> list[_Encoded | None]:
+    def _encoded(self, items: Sequence[Item]) -> list[Tokens | None]:
         """Return each picture encoded alone, or None if its file does not open."""
-        keys = [(item.uri, item.stamp) for item in items]
-        new = [(k, item) for k, item in zip(keys, items, strict=True) if k not in self._kept]
-        for start in range(0, len(new), AT_ONCE):
-            part = [(k, self._opened(item)) for k, item in new[start : start + AT_ONCE]]
-            whole = [(k, pixels) for k, pixels in part if pixels is not None]
-            made = self._encode([pixels for _, pixels in whole]) if whole else []
-            self._kept.update({k: None for k, pixels in part if pixels is None})
-            self._kept.update({k: one for (k, _), one in zip(whole, made, strict=True)})
-        found = [self._kept[k] for k in keys]
+        places = [place_of_item(item) for item in items]
+        new = {p.key: p for p in places if p.key not in self._kept}
+        made = self._recall([*new.values()], self._sides) if new else []
+        self._kept.update(zip(new, made, strict=True))
+        found = [self._kept[p.key] for p in places]
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return found
 
-    def _opened(self, item: Item) -> Array | None:
+    def _sides(self, sources: Sequence[Any]) -> list[Tokens | None]:
+        """Return pictures encoded together; None where one does not open."""
+        pixels = [self._opened(source) for source in sources]
+        whole = [one for one in pixels if one is not None]
+        made = iter(self._encode(whole) if whole else ())
+        return [None if one is None else next(made) for one in pixels]
+
+    def _opened(self, source: Any) -> Array | None:
         try:
-            return self._tokens.picture(item.uri)
-        except (BadPicture, OSError):
+            return self._prepared(source)
+        except (BadPicture, OSError, ValueError):
             return None
 
-    def _prepared(self, image: Any) -> Array:
-        if isinstance(image, str | os.PathLike):
-            return self._tokens.picture(os.fspath(image))
-        return self._tokens.prepare(image)
+    def _prepared(self, source: Any) -> Array:
+        if isinstance(source, os.PathLike):
+            source = os.fspath(source)
+        if isinstance(source, str | bytes):
+            return self._tokens.picture(source)
+        return self._tokens.prepare(source)
 
-    def _encode(self, pixels: Sequence[Array]) -> list[_Encoded]:
+    def _encode(self, pixels: Sequence[Array]) -> list[Tokens]:
         (root,) = self._tokens.maps(np.stack(pixels))
-        parts = self._picture.run(["tokens", "local", "pooled"], {"root": root})
-        return [(parts[0][i], parts[1][i], parts[2][i]) for i in range(len(pixels))]
+        parts = self._picture.run([*SIDES], {"root": root})
+        return [dict(zip(SIDES, rows, strict=True)) for rows in zip(*parts, strict=True)]
 
-    def _scores(self, texts: Sequence[str], pictures: tuple[Array, ...]) -> Array:
+    def _scores(self, texts: Sequence[str], pictures: Tokens) -> Array:
         """Return (texts, pictures)."""
         states, _, mask = self._tokens.words(texts)
         return self._run(states, mask, pictures)[0]
 
-    def _run(self, states: Array, mask: Array, pictures: tuple[Array, ...]) -> tuple[Array, Array]:
-        tokens, local, pooled = pictures
-        given = {"words": states, "keep": mask > 0, "tokens": tokens, "local": local,
-                 "pooled": pooled}  # fmt: skip
+    def _run(self, states: Array, mask: Array, pictures: Tokens) -> tuple[Array, Array]:
+        given = {"words": states, "keep": mask > 0, **pictures}
         taken = {node.name for node in self._pair.get_inputs()}  # concat takes no tokens
         scores, seen = self._pair.run(
             ["scores", "attention"], {n: v for n, v in given.items() if n in taken}
@@ -194,8 +212,9 @@ def _session(path: Path, threads: int | None) -> Any:
 
 
 def open_fusion(
-    argument: str, *, tokens: TokensOf, threads: int | None, device: str | None, regions: Any
-) -> FusionReranker:
+    argument: str, *, tokens: TokensOf, threads: int | None, device: str | None, regions: Any,
+    cache: TokenCache | None,
+) -> FusionReranker:  # fmt: skip
     """Return the re-ranker of a folder: what `mmsearch train --stage rerank` wrote.
 
     Args:
@@ -204,6 +223,7 @@ def open_fusion(
         threads: for each graph.
         device: it runs on the CPU.
         regions: it looks at pixels.
+        cache: where pictures' tokens are kept between processes.
 
     Raises:
         ModelUnavailable: no re-ranker is there, or not of this encoder.
@@ -214,4 +234,4 @@ def open_fusion(
         folder /= "model"
     config = read_config(folder)
     source, base = tokens([config["map"]], config["words"])
-    return FusionReranker(folder, source, base, threads=threads)
+    return FusionReranker(folder, source, base, threads=threads, cache=cache)

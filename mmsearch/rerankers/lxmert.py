@@ -27,15 +27,16 @@ class Lxmert(WordsAndRegions):
 
 
 def open_lxmert(
-    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Path | None
-) -> PairReranker:
+    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Path | None,
+    cache: Any,
+) -> PairReranker:  # fmt: skip
     """Return the re-ranker of a folder or hub repository.
 
     Raises:
         ModelUnavailable: it is not to be had, damaged, or no LXMERT with its pretraining heads.
         BadRegions: there are no regions where it is told to look for them.
     """
-    del tokens
+    del tokens, cache
     files = regions_for("lxmert", regions)
     loaded = load(LxmertForPreTraining, argument, spec="lxmert:", model_type="lxmert",
                   threads=threads, device=device, processor=AutoTokenizer)  # fmt: skip

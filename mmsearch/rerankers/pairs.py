@@ -13,10 +13,10 @@ import torch
 from index_store.types import Vectors
 from mmsearch.encoders.pretrained import Loaded, refusals
 from mmsearch.encoders.weights import hash_files, remembered
-from mmsearch.rerankers.seeing import Place, place_of_item, place_of_query
+from mmsearch.rerankers.places import Place, place_of_item, place_of_query
 from mmsearch.types import Item, Query
 
-KEPT_BYTES = 2 << 30  # of pictures in memory: 1,200 of BLIP-base's, 1.8 MB each in float32
+KEPT_BYTES = 2 << 30  # of pictures in memory: 2,400 of BLIP-base's, 0.9 MB each
 
 Tensors = dict[str, torch.Tensor]
 Seen = Any  # what a family keeps of a picture: mostly Tensors, with one row
@@ -55,10 +55,7 @@ class PairReranker:
     def __init__(
         self, family: str, matcher: Matcher, eye: Eye, weights: Sequence[Path] | None = None
     ) -> None:
-        folder = matcher.loaded.folder
-        files = list(weights or sorted(folder.glob("*.safetensors")))
-        known = remembered(files, lambda: hash_files(files, root=folder), salt="reranker")
-        self.name = f"{family}/{known}"
+        self.name = name_of(family, matcher.loaded.folder, weights)
         self.weight: float | None = None  # nobody has measured it for this family's weights
         self._matcher, self._eye = matcher, eye
         self._kept: OrderedDict[tuple[str, str], tuple[Seen | None, int]] = OrderedDict()
@@ -146,6 +143,14 @@ class WordsAndRegions:
         """Return the text's tokens and the picture's regions."""
         positions = self.loaded.model.config.max_position_embeddings
         return {**tokens_of(self.loaded, text, positions), **seen}
+
+
+def name_of(family: str, folder: Path, weights: Sequence[Path] | None = None) -> str:
+    """Return a re-ranker's name: its family and the hash of these files, else of the folder's
+    *.safetensors."""
+    files = list(weights or sorted(folder.glob("*.safetensors")))
+    known = remembered(files, lambda: hash_files(files, root=folder), salt="reranker")
+    return f"{family}/{known}"
 
 
 def tokens_of(loaded: Loaded, text: str, positions: int) -> Tensors:

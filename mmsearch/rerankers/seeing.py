@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,45 +14,11 @@ from mmsearch.errors import BadPicture, BadRegions
 from mmsearch.images import open_picture
 from mmsearch.pipeline import map_ahead
 from mmsearch.region_files import RegionFiles
+from mmsearch.rerankers.places import Place
 from mmsearch.sources import open_source
-from mmsearch.types import Item, Query
-from mmsearch.uris import is_part, path_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a picture is. source: a path, a `file:` URI, or the picture itself. name: its file's,
-    "" if it has none. key: to know it again by; None: not to be kept. size: width and height, if
-    they are known."""
-
-    source: Any
-    name: str
-    key: tuple[str, str] | None = None
-    size: tuple[int, int] | None = None
-
-
-def place_of_item(item: Item) -> Place:
-    """Return where a stored picture is."""
-    width, height = item.meta.get("width"), item.meta.get("height")
-    known = isinstance(width, int) and isinstance(height, int)
-    name = item.key if is_part(item.uri) or not item.uri else _path(item.uri)
-    size = (width, height) if known else None
-    return Place(item.uri, name, (item.uri, item.stamp), size)  # type: ignore[arg-type]
-
-
-def place_of_query(query: Query) -> Place:
-    """Return where a query's picture is."""
-    if isinstance(query.image, str | os.PathLike):
-        path = os.fspath(query.image)
-        return Place(path, _path(path))
-    return Place(query.image, "")
-
-
-def _path(place: str) -> str:
-    return path_of(place) if place.startswith("file:") else place
 
 
 class Pixels:
@@ -76,24 +40,29 @@ class Pixels:
 
     def __call__(self, places: Sequence[Place]) -> list[Any]:
         """Return what is kept of each picture; None where it does not open."""
-        opened = map_ahead(self._opened, places, threads=self._threads, ahead=8)
+        return self.of([place.source for place in places])
+
+    def of(self, sources: Sequence[Any]) -> list[Any]:
+        """Return the same of paths, `file:` URIs, files' bytes or decoded pictures."""
+        opened = map_ahead(self._opened, sources, threads=self._threads, ahead=8)
         rows = [None if image is None else self._look(image) for image in opened]
         whole = [row for row in rows if row is not None]
         finished = iter(self._finish(whole) if whole else ())
         return [None if row is None else next(finished) for row in rows]
 
-    def _opened(self, place: Place) -> Image | None:
-        if not isinstance(place.source, str):
-            image: Image = place.source
+    def _opened(self, source: Any) -> Image | None:
+        if not isinstance(source, str | bytes):
+            image: Image = source
             return image
-        return opened(place, self._side)
+        return opened(source, self._side)
 
 
-def opened(place: Place, side: int | None = None) -> Image | None:
-    """Return a picture, or None if it does not open. Thread-safe."""
-    at = place.source
+def opened(source: str | bytes, side: int | None = None) -> Image | None:
+    """Return the picture at a path or a `file:` URI or of a file's bytes, or None if it does not
+    open. Thread-safe."""
     try:
-        source = open_source(at) if at.startswith("file:") else at
+        if isinstance(source, str) and source.startswith("file:"):
+            source = open_source(source)
         return open_picture(source, target=side).image
     except (BadPicture, OSError, ValueError):
         return None
@@ -146,7 +115,7 @@ class Detected:
             )
         size = place.size
         if size is None:
-            image = opened(place)
+            image = opened(place.source)
             if image is None:
                 return None
             size = image.size

@@ -40,8 +40,9 @@ class WordsRegionsBoxes(WordsAndRegions):
 
 
 def open_uniter(
-    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Path | None
-) -> PairReranker:
+    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Path | None,
+    cache: Any,
+) -> PairReranker:  # fmt: skip
     """Return the re-ranker of a folder or hub repository.
 
     It holds config.json, or one other .json, with the shape of its BERT, vocab.txt or
@@ -51,7 +52,7 @@ def open_uniter(
         ModelUnavailable: it is not to be had, damaged, or no UNITER with a head for matching.
         BadRegions: there are no regions where it is told to look for them.
     """
-    del tokens
+    del tokens, cache
     found = regions_for("uniter", regions)
     folder = find_folder(
         argument, "uniter:", complete=lambda f: bool(_weights(f)), patterns=_PATTERNS

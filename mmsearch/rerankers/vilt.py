@@ -39,14 +39,15 @@ class Vilt:
 
 
 def open_vilt(
-    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Any
-) -> PairReranker:
+    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Any,
+    cache: Any,
+) -> PairReranker:  # fmt: skip
     """Return the re-ranker of a folder or hub repository.
 
     Raises:
         ModelUnavailable: it is not to be had, damaged, or no ViLT for retrieval.
     """
-    del tokens, regions
+    del tokens, regions, cache
     loaded = load(ViltForImageAndTextRetrieval, argument, spec="vilt:", model_type="vilt",
                   threads=threads, device=device)  # fmt: skip
     vilt = Vilt(loaded)

@@ -34,15 +34,16 @@ class VisualBert(WordsAndRegions):
 
 
 def open_visualbert(
-    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Path | None
-) -> PairReranker:
+    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Path | None,
+    cache: Any,
+) -> PairReranker:  # fmt: skip
     """Return the re-ranker of a folder or hub repository.
 
     Raises:
         ModelUnavailable: it is not to be had, damaged, or no VisualBERT with its pretraining heads.
         BadRegions: there are no regions where it is told to look for them.
     """
-    del tokens
+    del tokens, cache
     files = regions_for("visualbert", regions)
     loaded = load(VisualBertForPreTraining, argument, spec="visualbert:", model_type="visual_bert",
                   threads=threads, device=device, processor=AutoTokenizer)  # fmt: skip

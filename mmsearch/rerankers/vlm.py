@@ -73,15 +73,16 @@ class Vlm:
 
 
 def open_vlm(
-    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Any
-) -> PairReranker:
+    argument: str, *, tokens: Any, threads: int | None, device: str | None, regions: Any,
+    cache: Any,
+) -> PairReranker:  # fmt: skip
     """Return the re-ranker of a folder or hub repository.
 
     Raises:
         ModelUnavailable: it is not to be had, damaged, no model of pictures and text, without a
             chat template, or without words for yes and no.
     """
-    del tokens, regions
+    del tokens, regions, cache
     loaded = load(AutoModelForImageTextToText, argument, spec="vlm:", model_type=None,
                   threads=threads, device=device)  # fmt: skip
     return PairReranker("vlm", Vlm(loaded), Pixels(lambda image: image, None, threads))

@@ -31,6 +31,7 @@ Family = tuple[str, Path]
 Pair = Callable[[str, Path], float]
 TEXT = "two dogs on a beach"
 TEXTS = ["a cat", TEXT, "a", "cat and a dogs"]
+HALVED = {"blip", "blip2"}  # their patches are kept in half precision
 BOXES = [[0, 0, 9, 9], [2, 3, 40, 30], [5, 5, 64, 48]]
 SIZES = [(64, 48), (48, 64), (64, 48), (33, 50)]
 
@@ -173,6 +174,7 @@ def loaded(spec: str, folder: Path, pictures: list[Path]) -> Reranker:
 
 def test_scores_are_those_of_transformers_both_ways(family: Family, pictures: list[Path]) -> None:
     spec, folder = family
+    near = 1e-3 if spec in HALVED else 1e-4
     reranker = loaded(spec, folder, pictures)
     assert isinstance(reranker, Reranker)
     with torch.inference_mode():
@@ -183,11 +185,11 @@ def test_scores_are_those_of_transformers_both_ways(family: Family, pictures: li
     for row, text in zip(wanted, TEXTS, strict=True):
         found = reranker.score(Query(text), items(pictures))
         assert found.dtype == np.float32
-        np.testing.assert_allclose(found, row, atol=1e-4)
+        np.testing.assert_allclose(found, row, atol=near)
     captions = [Item(str(n), "text", text=text) for n, text in enumerate(TEXTS)]
     for n, path in enumerate(pictures):
         found = reranker.score(Query(image=str(path), kind="text"), captions)
-        np.testing.assert_allclose(found, [row[n] for row in wanted], atol=1e-4)
+        np.testing.assert_allclose(found, [row[n] for row in wanted], atol=near)
 
 
 def test_what_cannot_be_looked_at_has_no_score(
