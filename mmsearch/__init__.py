@@ -7,6 +7,7 @@ Names are imported when they are first used: `import mmsearch` costs nothing.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from mmsearch.readers import read, roots
     from mmsearch.search import Engine
     from mmsearch.types import Encoder, Hit, Part, Picture, Query, Sample, Skipped
+
+# Nothing leaves this machine unasked. ONNX Runtime from 1.29 on tells its maker about models and
+# machines unless this is set before its first import; Hugging Face's library who asks for files.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "Collection": "index_store",

@@ -8,6 +8,7 @@ every node, which cost 14 % of the processor's time, and more of the clock's on 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,9 @@ from mmsearch.types import Array
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+
+if os.environ.get("ORT_DISABLE_TELEMETRY") not in ("0", "false"):
+    ort.disable_telemetry_events()  # where it was imported before mmsearch, and on Windows
 
 RUNS = 4  # at once; each holds activations of its own
 
