@@ -59,11 +59,12 @@ class Blend:
         ]
 
 
-def background(row: Vectors, sample: Vectors) -> Background:
-    """Return mean and deviation of a question's cosines with a sample of stored vectors."""
+def background(row: Vectors, sample: Vectors, off: Vectors | float = 0.0) -> Background:
+    """Return mean and deviation of a question's cosines with a sample of stored vectors, less
+    `off`, of each of these."""
     if len(sample) < FEWEST:
         return Background(0.0, 1.0)
-    scores = sample @ row
+    scores = sample @ row - off
     deviation = float(scores.std())
     return Background(float(scores.mean()), deviation if deviation > 1e-6 else 1.0)
 

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from index_store import Collection, Item
 from index_store.lexical import Found, Lexicon, Progress, Words
 from index_store.types import Vectors
 from index_store.where import AllOf, In
 from mmsearch.caption_scores import CaptionScores
-from mmsearch.composing import FEWEST, background
+from mmsearch.composing import FEWEST, Background, background
 from mmsearch.search import Engine
-from mmsearch.stored_rows import Samples, rows_of
+from mmsearch.stored_rows import rows_of
 from mmsearch.types import Hit, Query
 
 RECIPE = "2"  # of `words_of`; another one builds the words anew
@@ -91,10 +91,9 @@ def search_hybrid_batch(
     found = engine.search_batch(wider)
     texts = [q.text for q in queries if q.text is not None]
     rows = iter(engine.text_rows(texts) if texts else ())
-    samples = Samples(engine.collection)
     return [
         hits if query.text is None
-        else _Fusion(engine.collection, lexicon, samples, query, next(rows)).hits(hits, weight)
+        else _Fusion(engine, lexicon, query, next(rows)).hits(hits, weight)
         for query, hits in zip(queries, found, strict=True)
     ]  # fmt: skip
 
@@ -103,21 +102,33 @@ def _pool(query: Query) -> int:
     return max(POOL, 4 * query.k)
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How one sort of cosines counts: its weight, the question's background, hubness by key."""
+
+    weight: float
+    ground: Background
+    off: Mapping[str, float] = field(default_factory=dict)
+
+    def deviations(self, key: str, cosine: float) -> float:
+        return (cosine - self.off.get(key, 0.0) - self.ground.mean) / self.ground.deviation
+
+
 class _Fusion:
     """One question's answer put together."""
 
-    def __init__(
-        self, collection: Collection, lexicon: Lexicon, samples: Samples, query: Query, row: Vectors
-    ) -> None:
-        self.collection, self.lexicon, self.samples = collection, lexicon, samples
+    def __init__(self, engine: Engine, lexicon: Lexicon, query: Query, row: Vectors) -> None:
+        self.collection, self.lexicon = engine.collection, lexicon
         self.query, self.row = query, row
+        self.samples, self.hubs = samples, hubs = engine.grounds()
         self.alone = len(query.asked) == 1  # else a hit's score is of all parts, in deviations
         self.captions: CaptionScores | None = None
         if self.alone and query.kind == "image" and len(samples["text"]) >= FEWEST:
             pool = _pool(query) * (1 if query.where is None else _WIDER)
             self.captions = CaptionScores(
-                collection, lexicon, row, pool, lambda text: words_of(text).picture, samples
-            )
+                engine.collection, lexicon, row, pool, lambda text: words_of(text).picture,
+                samples, hubs,
+            )  # fmt: skip
 
     def hits(self, by_vector: Sequence[Hit], weight: float) -> list[Hit]:
         """Return the best of what each way has found."""
@@ -165,7 +176,8 @@ class _Fusion:
             for key, row in others.items():
                 parts[key]["vector"] = float(row @ self.row)
         if self.captions:
-            for key, cosine in self.captions.complete(items).items():
+            self.captions.complete(items)
+            for key, cosine in self.captions.cosines.items():
                 if key in parts:
                     parts[key]["caption"] = cosine
         return parts
@@ -177,19 +189,33 @@ class _Fusion:
         """Return what the vectors say of each item, in deviations."""
         if not self.alone:
             return {key: seen[key].score if key in seen else 0.0 for key in items}
-        weights = {"vector": 1.0, "caption": self.captions.trust if self.captions else 0.0}
-        samples = {"vector": self.query.kind, "caption": "text"}
-        grounds = {
-            n: background(self.row, self.samples[samples[n]]) for n, w in weights.items() if w
-        }
+        ways = self._ways(items)
         likeness = {}
         for key, plain in parts.items():
             # A re-ranked hit's score is its cosine and what the second look has added.
             own = {**plain, "vector": seen[key].score} if key in seen else plain
-            known = {n: (own[n] - g.mean) / g.deviation for n, g in grounds.items() if n in own}
-            whole = sum(weights[n] for n in known)
-            likeness[key] = sum(weights[n] * d for n, d in known.items()) / whole if whole else 0.0
+            known = [
+                (way.weight, way.deviations(key, own[n])) for n, way in ways.items() if n in own
+            ]
+            whole = sum(weight for weight, _ in known)
+            likeness[key] = sum(weight * d for weight, d in known) / whole if whole else 0.0
         return likeness
+
+    def _ways(self, items: Mapping[str, Item]) -> dict[str, _Way]:
+        """Return how the cosines of pictures count, and those of captions, as far as these can be
+        trusted: so far hubness goes off pictures, too, which captions tell."""
+        if not self.captions or not self.captions.trust:
+            return {"vector": _Way(1.0, background(self.row, self.samples[self.query.kind]))}
+        trust, hubs = self.captions.trust, self.hubs
+        (pictures, theirs), (captions, own) = hubs.sample("image"), hubs.sample("text")
+        off = hubs.off("image", rows_of(self.collection, [*items]))
+        return {
+            "vector": _Way(
+                1.0, background(self.row, pictures, trust * theirs),
+                {key: trust * hubness for key, hubness in off.items()},
+            ),
+            "caption": _Way(trust, background(self.row, captions, own), self.captions.off),
+        }  # fmt: skip
 
     def _passing(self, keys: Sequence[str]) -> dict[str, Item]:
         """Return those of the items that are there and pass the filter."""

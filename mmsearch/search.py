@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from index_store import Collection, Where
     from mmsearch.composing import Blend
-    from mmsearch.hubness import Hubness
+    from mmsearch.hubness import Hubs
+    from mmsearch.stored_rows import Samples
 
 
 class Engine:
@@ -34,7 +35,7 @@ class Engine:
         collection.check_space(encoder.space)
         self.collection, self.encoder = collection, encoder
         self._threshold: tuple[int, float] | None = None  # and the commit that it is of
-        self._hubness: tuple[int, Hubness | None] | None = None  # likewise
+        self._grounds: tuple[int, Samples, Hubs] | None = None  # likewise
         self._rows: dict[str, Vectors] = {}  # of the texts that were asked for last
 
     def search(self, query: Query) -> list[Hit]:
@@ -76,12 +77,20 @@ class Engine:
         return answers
 
     def _captions(self, rows: Vectors, k: int, where: Where | None) -> list[list[Hit]]:
-        from mmsearch.hubness import captions_of, hubness_of
+        from mmsearch.hubness import captions_of
 
-        seq = self.collection.seq()
-        if self._hubness is None or self._hubness[0] != seq:
-            self._hubness = seq, hubness_of(self.collection)
-        return captions_of(self.collection, rows, k, hubness=self._hubness[1], where=where)
+        return captions_of(self.collection, rows, k, self.grounds()[1], where=where)
+
+    def grounds(self) -> tuple[Samples, Hubs]:
+        """Return samples of the collection as it is, and the hubness of its items."""
+        from mmsearch.hubness import Hubs
+        from mmsearch.stored_rows import Samples
+
+        seq, known = self.collection.seq(), self._grounds
+        if known is None or known[0] != seq:
+            samples = Samples(self.collection)
+            known = self._grounds = seq, samples, Hubs(samples)
+        return known[1:]
 
     def text_rows(self, texts: Sequence[str]) -> Vectors:
         """Return (n, dim) unit rows of texts; those of the last call are known."""
@@ -218,9 +227,10 @@ def neighbours(
     """
     vector = collection.vectors([key])
     if kind == "text" and [item.kind for item in collection.get([key])] == ["image"]:
-        from mmsearch.hubness import captions_of, hubness_of
+        from mmsearch.hubness import Hubs, captions_of
+        from mmsearch.stored_rows import Samples
 
-        return captions_of(collection, vector, k, hubness=hubness_of(collection), where=where)[0]
+        return captions_of(collection, vector, k, Hubs(Samples(collection)), where=where)[0]
     (found,) = collection.search(vector, k + 1, kind=kind, where=where)
     return ranked([m for m in found if m.item.key != key][:k])
 

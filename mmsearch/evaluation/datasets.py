@@ -19,9 +19,10 @@ from mmsearch.evaluation.losses import Split, split_loss
 from mmsearch.evaluation.pairs import Pairs
 from mmsearch.evaluation.ranks import Relevance
 from mmsearch.evaluation.result import Comparison, Evaluation
-from mmsearch.hubness import captions_of, hubness_of
+from mmsearch.hubness import Hubs, captions_of
 from mmsearch.metrics import HIT_RANKS, RESAMPLES
 from mmsearch.sources import place_of, source_at
+from mmsearch.stored_rows import Samples
 from mmsearch.types import Encoder
 
 T = TypeVar("T")
@@ -200,11 +201,11 @@ def _losses(
 ) -> dict[str, Split]:  # fmt: skip
     described = embedded.pairs.described()
     asked = {"text_to_image": embedded.texts, "image_to_text": embedded.images[described]}
-    losses, hubness = {}, hubness_of(collection)
+    losses, hubs = {}, Hubs(Samples(collection))
 
     def fair(n: int) -> list[str]:
         row = asked["image_to_text"][n : n + 1]
-        (hits,) = captions_of(collection, row, max(HIT_RANKS), hubness=hubness)
+        (hits,) = captions_of(collection, row, max(HIT_RANKS), hubs)
         return [hit.item.key for hit in hits]
 
     for name, direction in found.items():
@@ -213,7 +214,7 @@ def _losses(
             collection, asked[name], keys_of_relevant(direction.relevant, "p" if images else "t"),
             direction.ranking.first.tolist(), "image" if images else "text",
             where=where, effort=effort, seed=seed, progress=progress,
-            also={} if images or hubness is None else {"hubness": fair},
+            also={} if images or hubs["text"] is None else {"hubness": fair},
         )  # fmt: skip
     return losses
 

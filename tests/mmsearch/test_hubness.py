@@ -10,8 +10,10 @@ import pytest
 from index_store import Collection, Compare, Item, Space, Store
 from index_store.types import Kind, Vectors
 from mmsearch import Encoder, Engine, Query, ingest, read
-from mmsearch.hubness import HALF, SHARPNESS, WEIGHT, Hubness, hubness_of
+from mmsearch.hubness import HALF, SHARPNESS, WEIGHT, Hubness, Hubs
+from mmsearch.hybrid import lexicon_of, search_hybrid_batch
 from mmsearch.search import neighbours
+from mmsearch.stored_rows import Samples
 from mmsearch.types import Hit, Part
 
 N, GROUPS, DIM = 400, 20, 32
@@ -50,6 +52,16 @@ class Made:
     space, image_size = Space("made", DIM), 8
 
     prepare = encode_images = encode_texts = None
+
+
+class Asked(Made):
+    """Whose texts are the numbers of given rows."""
+
+    def __init__(self, rows: Vectors) -> None:
+        self._rows = rows
+
+    def encode_texts(self, texts: list[str]) -> Vectors:  # type: ignore[override]
+        return self._rows[[int(text) for text in texts]]
 
 
 @pytest.fixture
@@ -138,11 +150,38 @@ def test_what_is_added_counts_from_then_on(held: Collection, engine: Engine) -> 
     assert "t3" not in {h.item.key for h in engine.search(asked("p3"))}
 
 
+def test_hybrid_search_takes_it_off_pictures_and_their_captions(
+    store: Store, rows: tuple[Vectors, Vectors]
+) -> None:
+    rng = np.random.default_rng(3)
+    pictures = rows[0]
+    captions, asked = (unit(9 * pictures + rng.standard_normal((N, DIM))) for _ in "12")
+    collection = store.create_collection("both", Space("made", DIM))
+    texts = [Item(f"t{n}", "text", text="_", meta={"picture": f"p{n}"}) for n in range(N)]
+    collection.add([Item(f"p{n}") for n in range(N)], pictures)
+    collection.add(texts, captions)
+    engine = Engine(collection, Asked(asked))
+    found = search_hybrid_batch(
+        engine, lexicon_of(collection), [Query(str(n), k=5) for n in range(N)]
+    )
+    got = [[h.item.key for h in hits] for hits in found]
+
+    def best(*cosines: Vectors) -> list[list[str]]:
+        deviations = sum((c - c.mean(1, keepdims=True)) / c.std(1, keepdims=True) for c in cosines)
+        return [[f"p{n}" for n in row] for row in np.argsort(-deviations)[:, :5]]
+
+    by_picture, by_caption = asked @ pictures.T, asked @ captions.T
+    off = Hubness(captions, pictures)(pictures), Hubness(pictures, captions)(captions)
+    fair, plain = best(by_picture - off[0], by_caption - off[1]), best(by_picture, by_caption)
+    assert sum(fair[n] == got[n] for n in range(N)) > 0.97 * N  # vectors are stored in float16
+    assert sum(plain[n] == got[n] for n in range(N)) < 0.9 * N
+
+
 def test_too_few_to_tell_is_a_plain_search(
     photos: Path, encoder: Encoder, collection: Collection
 ) -> None:
     (photos / "red.txt").write_text("something red")
     ingest(read(str(photos)), encoder, collection)
-    assert hubness_of(collection) is None
+    assert Hubs(Samples(collection))["text"] is None
     (hit,) = Engine(collection, encoder).search(Query(image=str(photos / "red.png"), kind="text"))
     assert hit.parts == {"vector": hit.score}
