@@ -11,7 +11,8 @@ import numpy as np
 
 from mmsearch.errors import BadRegions
 from mmsearch.regions import Regions, checked_regions, read_regions
-from mmsearch.uris import printable
+from mmsearch.types import Item
+from mmsearch.uris import is_part, path_of, printable
 
 # The columns of bottom-up attention's files (github.com/peteanderson80/bottom-up-attention,
 # tools/generate_tsv.py) and of LXMERT's (github.com/airsplay/lxmert, src/utils.py), none of which
@@ -21,6 +22,16 @@ _COLUMNS = {
     10: ("id", "height", "width", "", "", "", "", "n", "boxes", "features"),
 }
 _COCO = re.compile(r"(?:^|_)(\d{12})$")  # COCO_val2014_000000000042: its id is 42
+
+
+def picture_name(item: Item) -> str:
+    """Return the name by which a stored picture's regions are found: its file's, without ending.
+
+    A picture inside another file has the name that its key ends in.
+    """
+    if is_part(item.uri) or not item.uri:
+        return Path(item.key).stem
+    return Path(path_of(item.uri) if item.uri.startswith("file:") else item.uri).stem
 
 
 class RegionFiles:

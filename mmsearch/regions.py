@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from mmsearch.errors import BadRegions
+from mmsearch.files import write_whole
 from mmsearch.uris import printable
 
 Floats = npt.NDArray[np.float32]
 _EDGE = 1.0  # pixels that a box may reach over its picture: detectors round
+
+# What numpy has been seen to raise on files that are damaged, or none of its own.
+_UNREADABLE = (OSError, ValueError, EOFError, KeyError, AttributeError, BadZipFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ def read_regions(path: str) -> Regions:
     try:
         with np.load(Path(path), allow_pickle=False) as found:
             arrays = {key: np.asarray(found[key]) for key in found.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise BadRegions(f"{name} cannot be read as regions (.npz): {error}") from error
     if "size" not in arrays and {"image_width", "image_height"} <= arrays.keys():
         arrays["size"] = np.array([arrays["image_width"], arrays["image_height"]]).reshape(-1)
@@ -71,6 +78,39 @@ def read_regions(path: str) -> Regions:
     except (TypeError, ValueError) as error:
         raise BadRegions(f"{name} holds no numbers where they are expected: {error}") from error
     return checked_regions(path, features, boxes, (width, height))
+
+
+def write_regions(path: Path, regions: Regions, scores: Floats, made: Mapping[str, str]) -> None:
+    """Write a .npz file, whole or not at all.
+
+    Args:
+        path: of the file.
+        regions: that `read_regions` will return.
+        scores: (n,), how sure the detector is of each.
+        made: what `made_from` will return: what the regions are of, and of which detector.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "features": regions.features, "boxes": regions.boxes, "size": np.array(regions.size),
+        "scores": scores, "made_from": np.array(json.dumps(made)),
+    }  # fmt: skip
+    write_whole(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+
+def made_from(path: str) -> dict[str, str]:
+    """Return what `write_regions` was told of a file; {} if something else has written it.
+
+    Raises:
+        BadRegions: it cannot be read.
+    """
+    try:
+        with np.load(Path(path), allow_pickle=False) as found:
+            known = json.loads(str(found["made_from"])) if "made_from" in found.files else {}
+            return {str(name): str(value) for name, value in known.items()}
+    except _UNREADABLE as error:
+        raise BadRegions(f"{printable(path)} cannot be read as regions (.npz): {error}") from error
 
 
 def checked_regions(path: str, features: Floats, boxes: Floats, size: tuple[int, int]) -> Regions:

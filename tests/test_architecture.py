@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"repairing", "organise", "answering", "explaining", "hybrid", "ocr"},
     {"ingestion", "reindexing", "search", "reranking", "evaluation", "train", "models",
      "moving", "transfer", "torch_scan", "query_texts", "caption_scores",
-     "watching", "pruning", "planning", "daemon"},
+     "watching", "pruning", "planning", "daemon", "detecting"},
     {"encoders", "rerankers", "readers"},
     {"images", "pixels", "exif", "preprocess", "pipeline", "filters", "metrics", "answer_metrics",
      "caption_metrics", "wordnet", "sources", "stamps",

@@ -32,6 +32,7 @@ COMMANDS = {
     "caption": ("caption", "Describe pictures, and keep what was written."),
     "chat": ("chat", "Talk about the collection with a language model."),
     "ocr": ("ocr", "Read the text in pictures, so that it can be searched."),
+    "regions": ("regions", "Find regions of pictures by a detector, for re-rankers."),
     "reindex": ("reindex", "Embed a collection anew with another model."),
     "optimize": ("optimize", "Choose, measure and build the index that searches use."),
     "status": ("status", "Show what is stored."),

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from mmsearch.region_files import picture_name
 from mmsearch.types import Item, Query
-from mmsearch.uris import is_part, path_of
+from mmsearch.uris import path_of
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a picture is.
 
-    source: a path, a `file:` URI, or the picture itself. name: its file's, "" if it has none.
-    key: to know it again by in this process; None: not to be kept there. size: width and height,
-    if they are known. content: the hash of the bytes that were indexed, "" if it is not known.
+    source: a path, a `file:` URI, or the picture itself. name: its file's without ending, "" if it
+    has none. key: to know it again by in this process; None: not to be kept there. size: width and
+    height, if they are known. content: the hash of the bytes that were indexed, "" if it is not
+    known.
     """
 
     source: Any
@@ -30,15 +33,14 @@ def place_of_item(item: Item) -> Place:
     """Return where a stored picture is."""
     width, height = item.meta.get("width"), item.meta.get("height")
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
-    name = item.key if is_part(item.uri) or not item.uri else file_at(item.uri)
-    return Place(item.uri, name, (item.uri, item.stamp), size, item.content)
+    return Place(item.uri, picture_name(item), (item.uri, item.stamp), size, item.content)
 
 
 def place_of_query(query: Query) -> Place:
     """Return where a query's picture is."""
     if isinstance(query.image, str | os.PathLike):
         path = os.fspath(query.image)
-        return Place(path, file_at(path))
+        return Place(path, Path(file_at(path)).stem)
     return Place(query.image, "")
 
 

@@ -105,7 +105,7 @@ class Detected:
         return [self._regions(place) for place in places]
 
     def _regions(self, place: Place) -> dict[str, torch.Tensor] | None:
-        found = self._files.of(Path(place.name).stem) if place.name else None
+        found = self._files.of(place.name) if place.name else None
         if found is None:
             return None
         if found.features.shape[1] != self._width:

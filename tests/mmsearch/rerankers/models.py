@@ -73,11 +73,11 @@ def bridgetower(folder: Path) -> Path:
     return folder
 
 
-def lxmert(folder: Path) -> Path:
+def lxmert(folder: Path, width: int = WIDTH) -> Path:
     torch.manual_seed(0)
     config = tf.LxmertConfig(
         vocab_size=len(WORDS), hidden_size=16, num_attention_heads=2, intermediate_size=32,
-        l_layers=1, x_layers=1, r_layers=1, visual_feat_dim=WIDTH, num_qa_labels=4,
+        l_layers=1, x_layers=1, r_layers=1, visual_feat_dim=width, num_qa_labels=4,
         max_position_embeddings=20,
     )  # fmt: skip
     lively(tf.LxmertForPreTraining(config)).save_pretrained(folder)
@@ -95,11 +95,13 @@ def visualbert(folder: Path) -> Path:
     return folder
 
 
-def uniter_state(*, head: str = "itm_output", layers: int = 2) -> dict[str, torch.Tensor]:
+def uniter_state(
+    *, head: str = "itm_output", layers: int = 2, width: int = WIDTH
+) -> dict[str, torch.Tensor]:
     """Return random weights under the names of github.com/ChenRocks/UNITER's checkpoints."""
     size, inner = 16, 32
     linear = {
-        "img_embeddings.img_linear": (size, WIDTH),
+        "img_embeddings.img_linear": (size, width),
         "img_embeddings.pos_linear": (size, 7),
         "pooler.dense": (size, size),
     }
@@ -113,7 +115,7 @@ def uniter_state(*, head: str = "itm_output", layers: int = 2) -> dict[str, torc
         norms += [f"{at}.attention.output.LayerNorm", f"{at}.output.LayerNorm"]
     rows = {"word": len(WORDS), "position": 20, "token_type": 2}
     shapes = {f"embeddings.{n}_embeddings.weight": (rows[n], size) for n in rows}
-    shapes |= {"img_embeddings.mask_embedding.weight": (2, WIDTH)}
+    shapes |= {"img_embeddings.mask_embedding.weight": (2, width)}
     for name, shape in linear.items():
         shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
     shapes |= {f"{name}.{part}": (size,) for name in norms for part in ("weight", "bias")}
@@ -127,10 +129,10 @@ def uniter_state(*, head: str = "itm_output", layers: int = 2) -> dict[str, torc
 UNITER = {**TEXT, "max_position_embeddings": 20, "num_hidden_layers": 2, "hidden_act": "gelu"}
 
 
-def uniter(folder: Path) -> Path:
+def uniter(folder: Path, width: int = WIDTH) -> Path:
     """Return a folder as docs/reranking.md has it: config.json, safetensors, a tokenizer."""
     tokenizer(folder).save_pretrained(folder)
-    save_file(uniter_state(), folder / "model.safetensors")
+    save_file(uniter_state(width=width), folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"model_type": "uniter", **UNITER}))
     return folder
 
