@@ -20,7 +20,7 @@ from index_store.types import Vectors
 from index_store.where import AllOf, In
 from mmsearch.caption_scores import CaptionScores
 from mmsearch.composing import FEWEST, Background, background
-from mmsearch.search import Engine
+from mmsearch.search import Engine, unnamed
 from mmsearch.stored_rows import rows_of
 from mmsearch.types import Hit, Query
 
@@ -65,11 +65,11 @@ def search_hybrid(
     engine: Engine, lexicon: Lexicon, query: Query, *, weight: float = WEIGHT
 ) -> list[Hit]:
     """Return up to `query.k` hits of a text, by vectors and words fused, best first; of a query
-    without a text, those of `Engine.search`.
+    that wants no text, those of `Engine.search`.
 
     A hit's score is its fused one; its parts say how each way scored it: "vector" a cosine (of a
     query of several parts: each part's), "caption" the cosine of the text with its best caption,
-    "lexical" BM25. Captions and words are asked for `query.text` alone, captions not in a query of
+    "lexical" BM25. Captions and words are asked for `wanted_text` alone, captions not in a query of
     several parts; `query.min_score` is for pictures by their vectors.
 
     Args:
@@ -86,16 +86,25 @@ def search_hybrid_batch(
     engine: Engine, lexicon: Lexicon, queries: Sequence[Query], *, weight: float = WEIGHT
 ) -> list[list[Hit]]:
     """Return the hits of each query, as `search_hybrid` does; the vectors' by one call of
-    `Engine.search_batch`. A query without a text is answered by vectors alone."""
-    wider = [q if q.text is None else replace(q, k=_pool(q)) for q in queries]
+    `Engine.search_batch`. A query that wants no text is answered by vectors alone."""
+    texts = [wanted_text(query) for query in queries]
+    wider = [
+        q if text is None else replace(q, k=_pool(q))
+        for q, text in zip(queries, texts, strict=True)
+    ]
     found = engine.search_batch(wider)
-    texts = [q.text for q in queries if q.text is not None]
-    rows = iter(engine.text_rows(texts) if texts else ())
+    known = [text for text in texts if text is not None]
+    rows = iter(engine.text_rows(known) if known else ())
     return [
-        hits if query.text is None
-        else _Fusion(engine, lexicon, query, next(rows)).hits(hits, weight)
-        for query, hits in zip(queries, found, strict=True)
+        hits if text is None
+        else _Fusion(engine, lexicon, query, text, next(rows)).hits(hits, weight)
+        for query, text, hits in zip(queries, texts, found, strict=True)
     ]  # fmt: skip
+
+
+def wanted_text(query: Query) -> str | None:
+    """Return the first text that a query wants, whose words are looked for; None: it has none."""
+    return next((p.text for p in query.asked if p.text is not None and p.weight > 0), None)
 
 
 def _pool(query: Query) -> int:
@@ -117,9 +126,11 @@ class _Way:
 class _Fusion:
     """One question's answer put together."""
 
-    def __init__(self, engine: Engine, lexicon: Lexicon, query: Query, row: Vectors) -> None:
+    def __init__(
+        self, engine: Engine, lexicon: Lexicon, query: Query, text: str, row: Vectors
+    ) -> None:
         self.collection, self.lexicon = engine.collection, lexicon
-        self.query, self.row = query, row
+        self.query, self.text, self.row = replace(query, where=unnamed(query)), text, row
         self.samples, self.hubs = samples, hubs = engine.grounds()
         self.alone = len(query.asked) == 1  # else a hit's score is of all parts, in deviations
         self.captions: CaptionScores | None = None
@@ -155,7 +166,7 @@ class _Fusion:
     def _words(self) -> list[Found]:
         """Return what has the words, best first; under a filter of what passes it."""
         query, pool = self.query, _pool(self.query)
-        text, wanted = query.text or "", pool if query.where is None else _WIDER * pool
+        text, wanted = self.text, pool if query.where is None else _WIDER * pool
         found = self.lexicon.search(text, wanted, kind=query.kind)
         if query.where is None:
             return found

@@ -162,14 +162,9 @@ class Engine:
     def _scope(self, query: Query) -> tuple[int, Kind, Where | None, bool]:
         """Return what queries must share to be searched in one pass over the vectors; the last:
         texts are searched by one picture."""
-        where, parts = query.where, query.asked
-        if keys := tuple(p.key for p in parts if p.key is not None):
-            from index_store import AllOf, In, Not
-
-            others = Not(In("key", keys))
-            where = others if where is None else AllOf(where, others)
+        parts = query.asked
         alone = query.kind == "text" and len(parts) == 1 and parts[0].weight > 0
-        return query.k, query.kind, where, alone and self._is_picture(parts[0])
+        return query.k, query.kind, unnamed(query), alone and self._is_picture(parts[0])
 
     def _is_picture(self, part: Part) -> bool:
         if part.key is None:
@@ -186,6 +181,17 @@ class Engine:
                 zip(matches, blended.explained(stored), strict=True), start=1
             )
         ]
+
+
+def unnamed(query: Query) -> Where | None:
+    """Return the query's filter, without the items that the query names by key."""
+    where = query.where
+    if keys := tuple(p.key for p in query.asked if p.key is not None):
+        from index_store import AllOf, In, Not
+
+        others = Not(In("key", keys))
+        where = others if where is None else AllOf(where, others)
+    return where
 
 
 def names_of(parts: Sequence[Part]) -> list[str]:

@@ -60,8 +60,11 @@ def found(
         from mmsearch.organise.diversity import POOL, diversified
 
         wanted = replace(asked, k=asked.k * POOL)
-    if hybrid is not None and asked.text is None:
-        note("there are no words in the question: --hybrid changes nothing")
+    if hybrid is not None:
+        from mmsearch.hybrid import wanted_text
+
+        if wanted_text(asked) is None:
+            note("there are no words in the question: --hybrid changes nothing")
     with answering(engine, hybrid) as answer:
         (hits,) = answer([wanted])
     if diverse is None:

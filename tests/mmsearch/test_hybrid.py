@@ -17,6 +17,7 @@ from mmsearch import Encoder, Engine, Query, ingest, read
 from mmsearch.encoders.color import COLORS as RGB
 from mmsearch.hybrid import lexicon_of, search_hybrid, words_of
 from mmsearch.reranking import RerankingEngine, Second
+from mmsearch.types import Part
 from tests.mmsearch.cli.conftest import Mmsearch
 from tests.mmsearch.cli.conftest import mmsearch as mmsearch
 from tests.mmsearch.conftest import paint
@@ -232,3 +233,28 @@ def test_a_re_ranked_hit_counts_with_its_new_score(engine: Engine) -> None:
     assert names(hits) == names(again.search(Query("red", k=3)))
     assert names(hits)[0] == "lawn"
     assert hits[0].parts["rerank"] > 1
+
+
+def test_words_of_a_sum_are_those_of_the_first_text_that_is_wanted(engine: Engine) -> None:
+    lexicon = lexicon_of(engine.collection)
+    (red,) = (h.item.key for h in engine.search(Query("red", k=1)))
+    picture, zebra = Part(image=red), Part("zebra")
+    for query in (
+        Query(image=red, parts=(zebra,)),
+        Query("zebra", parts=(picture,)),
+        Query(parts=(Part(image=red, name="image"), zebra)),
+        Query("red", weight=-1.0, parts=(Part("green zebra"),)),
+    ):
+        hits = search_hybrid(engine, lexicon, query)
+        assert [n for n, h in zip(names(hits), hits, strict=True) if "lexical" in h.parts] == [
+            "zebra"
+        ]
+    unwanted = Query("red", weight=-1.0)
+    assert search_hybrid(engine, lexicon, unwanted) == engine.search(unwanted)
+
+
+def test_words_bring_back_no_item_that_the_question_names(engine: Engine) -> None:
+    (zebra,) = (h.item.key for h in engine.search(Query("red", k=1)))
+    query = Query("zebra", parts=(Part(key=zebra),))
+    hits = search_hybrid(engine, lexicon_of(engine.collection), query)
+    assert sorted(names(hits)) == ["lawn", "redHouse"]
