@@ -229,7 +229,7 @@ class _opened:  # noqa: N801
         from mmsearch.encoders import load_encoder
 
         if spec not in self._encoders:
-            self._encoders = {spec: load_encoder(spec, threads=self._threads)}
+            self._encoders = {spec: load_encoder(spec, threads=self._threads, towers="image")}
         return self._encoders[spec]
 
     def __enter__(self) -> tuple[Collection, Any]:

@@ -60,8 +60,9 @@ def load_encoder(
             what a third party has registered.
         threads: CPU threads for the model; None: the cores that this process may use.
         device: "cpu", "cuda", "cuda:1", "mps"; None: the best for that back end.
-        towers: which tower will be called: a hint. "text" favours a short first call over a high
-            throughput. The other tower still works.
+        towers: which tower will be called first: a hint, by which a tower in ONNX is loaded beside
+            what the caller does next. "text" favours a short first call over a high throughput.
+            The other tower still works.
 
     Raises:
         UnknownName: no encoder has that name.

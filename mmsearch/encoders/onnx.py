@@ -71,8 +71,8 @@ class OnnxEncoder:
         bundle: what the folder holds.
         threads: for each tower; None: the cores that this process may use.
         device: "cpu", "cuda", "cuda:N"; None: CUDA where this ONNX Runtime has it.
-        towers: "text" loads the text tower for few calls rather than for many, and begins with
-            it at once.
+        towers: "text" and "image" begin to load that tower at once, beside what the caller does
+            next; "text" loads it for few calls rather than for many.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class OnnxEncoder:
         self._visual: OrtTower | None = None
         self._textual: _Textual | None = None
         self._ahead = Ahead(self._open_textual) if self._brief else None
+        self._pictures_ahead = Ahead(self._open_visual) if towers == "image" else None
 
     def prepare(self, image: Image) -> Array:
         """Return (3, size, size) float32, by the bundle's preprocess_cfg.json. Thread-safe.
@@ -156,7 +157,8 @@ class OnnxEncoder:
     def _load_visual(self) -> OrtTower:
         with self._lock:
             if self._visual is None:
-                tower = self._open(self.bundle.visual, brief=False)
+                ahead, self._pictures_ahead = self._pictures_ahead, None
+                tower = ahead.result() if ahead else self._open_visual()
                 if len(tower.inputs) != 1:
                     raise ModelUnavailable(
                         f"{tower.path} takes {sorted(tower.inputs)}; an image tower takes one input"
@@ -174,6 +176,9 @@ class OnnxEncoder:
                 tokens = Tokens(self.bundle, self.bundle.context_length, first)
                 self._textual = _Textual(ahead.result(), self.bundle, tokens)
             return self._textual
+
+    def _open_visual(self) -> OrtTower:
+        return self._open(self.bundle.visual, brief=False)
 
     def _open_textual(self) -> OrtTower:
         return self._open(self.bundle.textual, brief=self._brief)

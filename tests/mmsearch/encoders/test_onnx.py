@@ -167,6 +167,21 @@ def test_each_tower_is_loaded_when_it_is_first_used(tiny):
         encoder.encode_images(pixels((1, 0, 0)))
 
 
+def test_a_tower_that_is_loaded_ahead_gives_the_same_and_its_trouble_when_it_is_used(tiny):
+    folder = tiny("masked")
+    red = pixels((1, 0, 0.2))
+    ahead = load_encoder(f"onnx:{folder}", towers="image")
+    expected = load_encoder(f"onnx:{folder}").encode_images(red)
+    for _ in range(2):
+        np.testing.assert_array_equal(ahead.encode_images(red), expected)
+    (folder / "visual" / "model.onnx").write_bytes(b"junk")
+    broken = load_encoder(f"onnx:{folder}", towers="image")
+    np.testing.assert_allclose(broken.encode_texts(["red"]), [(1, 0, 0)], atol=1e-6)
+    for _ in range(2):
+        with pytest.raises(ModelUnavailable, match=r"visual.model\.onnx is not a working ONNX"):
+            broken.encode_images(red)
+
+
 def test_many_threads_open_one_session_and_get_the_same_rows(monkeypatch):
     from mmsearch.encoders import onnx
 
