@@ -36,6 +36,16 @@ def save_graph(graph: Any, path: Path) -> None:
         data.chmod(0o644)  # onnx leaves it to its owner alone
 
 
+def name_domains_once(model: Any) -> None:
+    """Leave out operator sets that are named again, as onnx does that joins two graphs: the
+    quantiser takes these for none."""
+    once: dict[str, int] = {}
+    for entry in model.opset_import:
+        once.setdefault(entry.domain, entry.version)
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(*entry) for entry in once.items())
+
+
 def optimised(path: Path) -> Any:
     """Return the graph as ONNX Runtime simplifies it for any CPU: that work at no load again."""
     import onnxruntime as ort

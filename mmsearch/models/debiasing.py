@@ -16,7 +16,7 @@ from PIL.Image import Image
 from index_store.types import Space, Vectors
 from mmsearch.cores import usable_cores
 from mmsearch.encoders.bundle import read_json
-from mmsearch.encoders.onnx_graph import save_graph
+from mmsearch.encoders.onnx_graph import name_domains_once, save_graph
 from mmsearch.encoders.onnx_writer import write_config, write_tower
 from mmsearch.encoders.weights import hash_tensors
 from mmsearch.errors import BadPicture, BadSource, ExportFailed
@@ -141,6 +141,7 @@ def append(folder: Path, heads: Heads) -> None:
             graph, compose.add_prefix(behind, PREFIX), outputs=[f"{PREFIX}embedding"],
             io_map=[(graph.graph.output[0].name, f"{PREFIX}rows")],
         )  # fmt: skip
+        name_domains_once(merged)
         for old in path.parent.glob("*.data"):
             old.unlink()
         save_graph(merged, path)

@@ -29,13 +29,15 @@ def quantize(path: Path) -> int:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from mmsearch.encoders.onnx_graph import save_graph
+    from mmsearch.encoders.onnx_graph import name_domains_once, save_graph
 
     with TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
         wide, narrow = Path(scratch) / "wide.onnx", Path(scratch) / "narrow.onnx"
         logging.disable(logging.WARNING)  # it advises a preprocessing that changes nothing here
         try:
-            plain = patches_as_products(_widened(onnx.load(str(path))))
+            graph = onnx.load(str(path))
+            name_domains_once(graph)
+            plain = patches_as_products(_widened(graph))
             onnx.save_model(plain, str(wide), save_as_external_data=True)
             quantize_dynamic(
                 wide,

@@ -315,3 +315,12 @@ def test_hubness_is_taken_off_in_the_graph_too(how, open_clip_spec, pairs, tmp_p
     assert 0.3 < share < 1
     np.testing.assert_allclose(rest[0], rest[1], atol=1e-4)
     assert np.ptp(rest) > 0.001
+
+
+def test_a_copy_without_hubness_can_be_copied_in_8_bits(open_clip_spec, pairs, tmp_path):
+    export_model(open_clip_spec("tiny-clip"), tmp_path / "fair", debias=[pairs])
+    made = export_model(f"onnx:{tmp_path / 'fair'}", tmp_path / "out", int8=True, least=0.9)
+    assert made.int8
+    graph = onnx.load(str(tmp_path / "fair/visual/model.onnx"), load_external_data=False)
+    domains = [entry.domain for entry in graph.opset_import]
+    assert len(domains) == len(set(domains))
