@@ -15,6 +15,7 @@ from mmsearch.readers.samples import without_splits
 from mmsearch.types import Sample, Skipped
 from mmsearch.uris import clean
 
+OTHER = "other"  # the type of what is neither "yes/no" nor "number", or not said
 _TASKS = ("OpenEnded_", "MultipleChoice_")
 
 
@@ -129,7 +130,10 @@ def _read_note(note: dict[str, Any]) -> _Answers:
     if not isinstance(best, str):
         best = Counter(given).most_common(1)[0][0] if given else ""
     kind = note.get("answer_type")
-    return _Answers(given, clean(best), sys.intern(kind) if isinstance(kind, str) else "")
+    # Never "": that would make them the parts of one answer.
+    return _Answers(
+        given, clean(best), sys.intern(kind) if kind and isinstance(kind, str) else OTHER
+    )
 
 
 def _names(image: int, source: str, subset: str) -> tuple[str, ...]:

@@ -135,6 +135,13 @@ def test_each_question_of_vqa_has_all_its_answers(vqa):
     ]
 
 
+def test_answers_of_people_without_a_type_are_of_the_type_other(vqa):
+    notes = [{k: v for k, v in note.items() if k != "answer_type"} for note in NOTES]
+    (vqa.parent / ANNOTATIONS).write_text(json.dumps(HEAD | {"annotations": notes}))
+    found = [q for q in read_questions(str(vqa)) if isinstance(q, Question)]
+    assert [q.kind for q in found if q.answers] == ["other"] * 3
+
+
 def test_test_questions_have_pictures_and_no_captions(tmp_path):
     # "test-dev" is a part of the questions; the pictures are those of test2015.
     touch(tmp_path, "test2015/COCO_test2015_000000000009.jpg")
