@@ -12,7 +12,7 @@ from mmsearch.errors import BadPicture, BadSource
 from mmsearch.images import open_picture
 from mmsearch.pipeline import batched
 from mmsearch.sources import open_source
-from mmsearch.types import Encoder, Item, Sample
+from mmsearch.types import Encoder, Item, Sample, Skipped
 from mmsearch.uris import path_of
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def describe(captioner: Captioner, items: Iterable[Item]) -> Iterator[list[Descr
     """
     for group in batched(items, BATCH):
         opened = [_opened(item) for item in group]
-        written = captioner.captions([one for one in opened if not isinstance(one, str)])
-        captions = iter(written)
+        images = [one for one in opened if not isinstance(one, str)]
+        captions = iter(captioner.captions(images) if images else ())
         yield [
             Described(item, reason=one) if isinstance(one, str) else Described(item, next(captions))
             for item, one in zip(group, opened, strict=True)
@@ -95,13 +95,14 @@ def without_caption(collection: Collection, items: Iterable[Item], model: str) -
 
 
 def judge_captions(
-    samples: Sequence[Sample], captioner: Captioner, *,
+    samples: Sequence[Sample | Skipped], captioner: Captioner, *,
     progress: Callable[[str, int, int], object],
 ) -> dict[str, Any]:  # fmt: skip
     """Return the figures of a captioner over pictures with captions, as JSON has them.
 
     Args:
-        samples: pictures; those without captions are passed over.
+        samples: pictures; those without captions are passed over, and what the reader has
+            skipped is reported with the pictures that do not open.
         captioner: from `load_captioner`.
         progress: called with what is done, how much of it, and of how much.
 
@@ -112,13 +113,15 @@ def judge_captions(
     """
     from mmsearch.caption_metrics import caption_figures
 
-    right = {s.item.key: s.captions for s in samples if s.captions}
-    chosen = [s.item for s in samples if s.item.key in right]
+    right = {s.item.key: s.captions for s in samples if isinstance(s, Sample) and s.captions}
+    chosen = [s.item for s in samples if isinstance(s, Sample) and s.item.key in right]
+    skipped = [s for s in samples if isinstance(s, Skipped)]
     found: list[Described] = []
     for group in describe(captioner, chosen):
         found += group
         progress("pictures", len(found), len(chosen))
     written = [one for one in found if not one.reason]
+    skipped += [Skipped(d.item.key, d.item.uri, d.reason) for d in found if d.reason]
     if not written:
         raise BadSource("no picture with a caption can be opened")
     return {
@@ -127,7 +130,7 @@ def judge_captions(
         "figures": caption_figures(
             [one.caption for one in written], [right[one.item.key] for one in written]
         ),
-        "skipped": [{"key": d.item.key, "reason": d.reason} for d in found if d.reason],
+        "skipped": [{"key": s.key, "reason": s.reason} for s in skipped],
     }
 
 

@@ -109,18 +109,25 @@ def eval_captions_command(
     """Measure captions by BLEU-1 to 4, chrF and CIDEr (extra: answers).
 
     DATA is anything that `mmsearch index` reads with captions, all of which are references.
+    Exits with 5 if pictures had to be left out.
     """
     from mmsearch.answering import load_captioner
     from mmsearch.answering.captioning import judge_captions
     from mmsearch.readers import read
     from mmsearch.types import Sample
+    from mmsearch.uris import printable
 
-    samples = [s for s in read(data, split=split) if isinstance(s, Sample) and s.captions]
+    samples, told = [], 0
+    for one in read(data, split=split):
+        if told == first:
+            break
+        samples.append(one)
+        told += isinstance(one, Sample) and bool(one.captions)
     model = load_captioner(captioner, threads=threads, device=device)
     with Progress(quiet) as bar:
-        result = judge_captions(samples[:first], model, progress=bar.show)
-    for one in result["skipped"]:
-        note(f"left out: {one['key']}: {one['reason']}")
+        result = judge_captions(samples, model, progress=bar.show)
+    for left in result["skipped"]:
+        note(f"left out: {printable(left['key'])}: {printable(left['reason'])}")
     if format_ == "json":
         click.echo(json.dumps(result, indent=2))
     else:

@@ -34,6 +34,16 @@ def test_files_are_described_and_a_broken_one_is_named(
     assert "bad.png" in done.err
 
 
+def test_of_eight_pictures_of_which_none_opens_each_is_named(
+    indexed: Mmsearch, photos: Path, blip: str
+) -> None:
+    missing = [photos / f"gone{n}.png" for n in range(8)]
+    done = indexed("caption", *missing, photos / "red.png", "--captioner", blip)
+    assert done.code == 5
+    assert all(path.name in done.err for path in missing)
+    assert "red.png\t" in done.out
+
+
 def test_saved_captions_are_found_and_not_written_twice(
     indexed: Mmsearch, photos: Path, blip: str
 ) -> None:
@@ -76,11 +86,14 @@ def test_captions_are_measured(mmsearch: Mmsearch, photos: Path, blip: str) -> N
     (photos / "pairs.csv").write_text("image,caption\nred.png,two dogs\nred.png,a cat\n"
                                       "green.png,a beach\ngone.png,a\n")  # fmt: skip
     done = mmsearch("eval-captions", photos / "pairs.csv", "--captioner", blip, "--format", "json")
-    assert done.code in (0, 5)
+    assert done.code == 5
+    assert "gone.png" in done.err
     result = json.loads(done.out)
     assert result["pictures"] == 2
+    assert [Path(left["key"]).name for left in result["skipped"]] == ["gone.png"]
     fewer = mmsearch("eval-captions", photos / "pairs.csv", "--captioner", blip, "--first", "1",
                      "--format", "json")  # fmt: skip
+    assert fewer.code == 0
     assert json.loads(fewer.out)["pictures"] == 1
     assert list(result["figures"]) == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "chrF", "CIDEr"]
 
