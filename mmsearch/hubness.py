@@ -63,7 +63,8 @@ class Hubs:
     """The hubness of each kind in a collection, worked out when it is first asked for; None where
     there are too few items to tell."""
 
-    def __init__(self, samples: Samples) -> None:
+    def __init__(self, samples: Samples | Mapping[Kind, Vectors]) -> None:
+        """Take items of both kinds, (n, dim) each, that stand for all."""
         self._samples = samples
         self._made: dict[Kind, Hubness | None] = {}
         self._own: dict[Kind, tuple[Vectors, Vectors]] = {}
@@ -97,6 +98,11 @@ def _spread(rows: Vectors, most: int) -> Vectors:
     return rows[:: -(-len(rows) // most)] if len(rows) else rows
 
 
+def pool_of(k: int) -> int:
+    """Return how many captions with the highest cosines are looked at, for k hits."""
+    return max(POOL, 4 * k)
+
+
 def captions_of(
     collection: Collection, rows: Vectors, k: int, hubs: Hubs, *, where: Where | None = None
 ) -> list[list[Hit]]:
@@ -107,7 +113,7 @@ def captions_of(
     Raises:
         BadFilter: the filter cannot be understood.
     """
-    pool = k if hubs["text"] is None else max(POOL, 4 * k)
+    pool = k if hubs["text"] is None else pool_of(k)
     found = collection.search(rows, pool, kind="text", where=where)
     return [_ordered(collection, matches, hubs)[:k] for matches in found]
 
@@ -127,4 +133,4 @@ def _ordered(collection: Collection, matches: Sequence[Match], hubs: Hubs) -> li
     ]  # fmt: skip
 
 
-__all__ = ["Hubness", "Hubs", "captions_of"]
+__all__ = ["Hubness", "Hubs", "captions_of", "pool_of"]

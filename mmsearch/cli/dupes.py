@@ -52,7 +52,7 @@ def dupes_command(
 
     \b
     mmsearch dupes
-    mmsearch dupes --exact -0 | xargs -0 ls -l       all but one of each
+    mmsearch dupes --exact -0 | xargs -0 -r ls -l    all but one of each
 
     Exits with 1 if there are none.
     """

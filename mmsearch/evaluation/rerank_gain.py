@@ -12,6 +12,7 @@ import numpy as np
 from index_store.types import Kind, Vectors
 from mmsearch.evaluation.embedding import Embedded, Progress
 from mmsearch.evaluation.ranks import Relevance
+from mmsearch.hubness import Hubs, pool_of
 from mmsearch.metrics import RESAMPLES
 from mmsearch.reranking import Second, rerank
 from mmsearch.sources import place_of
@@ -104,6 +105,9 @@ def rerank_gain(
 ) -> RerankGain:  # fmt: skip
     """Return what re-ranking changes on pairs, both ways.
 
+    The candidates are those of `mmsearch search`: of pictures the captions less what these are
+    like any picture (`mmsearch.hubness`).
+
     Args:
         embedded: pairs with the encoder's vectors.
         second: the re-ranker and its bounds.
@@ -118,12 +122,13 @@ def rerank_gain(
     pictures = [replace(s.item, uri=place_of(s)) for s in pairs.pictures]
     texts = [Item(f"#{n}", "text", text=text) for n, text in enumerate(pairs.texts)]
     rows = pairs.described()
+    hubness = Hubs({"image": embedded.images, "text": embedded.texts})["text"]
     both = [
         _Direction("image", [Query(text) for text in pairs.texts], embedded.texts, pictures,
-                   embedded.images, pairs.text_to_image(), pairs.text_clusters()),
+                   embedded.images, pairs.text_to_image(), pairs.text_clusters(), None),
         _Direction("text", [Query(image=pictures[p].uri, kind="text") for p in rows],
                    embedded.images[rows], texts, embedded.texts, pairs.image_to_text(),
-                   pairs.image_clusters()),
+                   pairs.image_clusters(), hubness and hubness(embedded.texts)),
     ]  # fmt: skip
     gains = [_gain(one, second, resamples, seed, progress) for one in both]
     return RerankGain(second.reranker.name, second.candidates, second.weight, *gains)
@@ -133,7 +138,8 @@ def rerank_gain(
 class _Direction:
     """Queries with their vectors, what is searched with its vectors, and what answers what.
 
-    clusters: what each query is drawn with by the bootstrap.
+    clusters: what each query is drawn with by the bootstrap. off: what goes off the cosines of
+    what is searched, (items,).
     """
 
     wanted: Kind
@@ -143,13 +149,19 @@ class _Direction:
     found: Vectors
     relevant: Relevance
     clusters: Sequence[str]
+    off: Vectors | None
 
     def hits(self, candidates: int) -> Iterator[tuple[Query, list[Hit], set[str]]]:
         """Yield each query, its best candidates, and the keys of what is relevant to it."""
         for n, query in enumerate(self.queries):
             scores = self.found @ self.vectors[n]
-            order = np.argsort(-scores, kind="stable")[:candidates].tolist()
-            hits = [Hit(r, self.items[i], float(scores[i])) for r, i in enumerate(order, start=1)]
+            order = np.argsort(-scores, kind="stable")
+            if self.off is not None:
+                order = order[: pool_of(candidates)]
+                scores = scores - self.off
+                order = order[np.argsort(-scores[order], kind="stable")]
+            best = order[:candidates].tolist()
+            hits = [Hit(r, self.items[i], float(scores[i])) for r, i in enumerate(best, start=1)]
             yield query, hits, {self.items[i].key for i in self.relevant.of(n)}
 
 

@@ -11,10 +11,14 @@ import pytest
 
 from mmsearch import Encoder, Item, Query
 from mmsearch.evaluation import read_pairs
-from mmsearch.evaluation.embedding import embed
+from mmsearch.evaluation.datasets import temporary_collection
+from mmsearch.evaluation.embedding import Embedded, embed
+from mmsearch.evaluation.pairs import Pairs
 from mmsearch.evaluation.rerank_gain import RerankGain, rerank_gain
+from mmsearch.hubness import Hubs, captions_of
 from mmsearch.reranking import Second
-from mmsearch.types import Vectors
+from mmsearch.stored_rows import Samples
+from mmsearch.types import Sample, Vectors
 from tests.mmsearch.evaluation.conftest import Backwards
 
 
@@ -82,3 +86,30 @@ def test_pictures_of_one_group_answer_one_another(table: Path, encoder: Encoder)
     embedded = embed(encoder, read_pairs(str(table), group="tone"))
     found = rerank_gain(embedded, Second(Blue(weight=100.0), 4), resamples=50)
     assert found.text_to_image.reranked[1] == 50  # of "green" and "blue"
+
+
+def test_captions_of_a_picture_are_the_candidates_that_a_search_has(encoder: Encoder) -> None:
+    """60 pictures of 6 groups, each with a caption; one of each group has its hub as another."""
+    rng = np.random.default_rng(0)
+    groups = rng.standard_normal((6, 4)).astype(np.float32)
+    images = unit_rows(groups[np.arange(60) % 6] + rng.standard_normal((60, 4)))
+    texts = unit_rows(np.concatenate([4 * images + rng.standard_normal((60, 4)), groups]))
+    owners = tuple((n % 60,) for n in range(66))
+    pictures = tuple(Sample(Item(f"{n}.png", uri=f"file:///{n}.png")) for n in range(60))
+    names = tuple(f"picture {n}" for n in range(60))
+    pairs = Pairs("made", pictures, tuple(map(str, range(66))), owners, names)
+    embedded = Embedded(pairs, images, texts)
+    way = rerank_gain(embedded, Second(Names(), 4, weight=0.0), resamples=50).image_to_text
+    with temporary_collection(embedded, encoder) as collection:
+        found = captions_of(collection, images, 4, Hubs(Samples(collection)))
+        plain = collection.search(images, 4, kind="text")
+    firsts = [{f"t{n}", f"t{n + 60}"} for n in range(60)]
+    hits = [own[0].item.key in right for own, right in zip(found, firsts, strict=True)]
+    assert way.without[1] == way.reranked[1] == pytest.approx(100 * np.mean(hits))
+    by_cosine = [own[0].item.key in right for own, right in zip(plain, firsts, strict=True)]
+    assert np.mean(hits) != np.mean(by_cosine)
+
+
+def unit_rows(rows: Vectors) -> Vectors:
+    made: Vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return made
