@@ -128,7 +128,7 @@ def rerank_gain(
                    embedded.images, pairs.text_to_image(), pairs.text_clusters(), None),
         _Direction("text", [Query(image=pictures[p].uri, kind="text") for p in rows],
                    embedded.images[rows], texts, embedded.texts, pairs.image_to_text(),
-                   pairs.image_clusters(), hubness and hubness(embedded.texts)),
+                   pairs.image_clusters(), None if hubness is None else hubness(embedded.texts)),
     ]  # fmt: skip
     gains = [_gain(one, second, resamples, seed, progress) for one in both]
     return RerankGain(second.reranker.name, second.candidates, second.weight, *gains)
