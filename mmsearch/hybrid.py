@@ -20,7 +20,7 @@ from index_store.types import Vectors
 from index_store.where import AllOf, In
 from mmsearch.caption_scores import CaptionScores
 from mmsearch.composing import FEWEST, Background, background
-from mmsearch.search import Engine, unnamed
+from mmsearch.search import Engine, check_query, unnamed
 from mmsearch.stored_rows import rows_of
 from mmsearch.types import Hit, Query
 
@@ -87,6 +87,8 @@ def search_hybrid_batch(
 ) -> list[list[Hit]]:
     """Return the hits of each query, as `search_hybrid` does; the vectors' by one call of
     `Engine.search_batch`. A query that wants no text is answered by vectors alone."""
+    for query in queries:
+        check_query(query)
     texts = [wanted_text(query) for query in queries]
     wider = [
         q if text is None else replace(q, k=_pool(q))

@@ -16,7 +16,7 @@ from mmsearch.encoders.tapped import InnerEncoder
 from mmsearch.errors import ModelUnavailable
 from mmsearch.rerankers import RERANKERS
 from mmsearch.rerankers.token_cache import TokenCache
-from mmsearch.search import Engine, names_of
+from mmsearch.search import Engine, check_query, names_of
 from mmsearch.types import Encoder, Hit, Part, Query, Reranker
 
 CANDIDATES = 50
@@ -74,6 +74,8 @@ class RerankingEngine(Engine):
     def search_batch(self, queries: Sequence[Query]) -> list[list[Hit]]:
         """Return the hits of each query, re-ranked by those of its parts that are of the other
         kind than the hits: words for pictures, pictures for texts. Raises as `Engine.search`."""
+        for query in queries:
+            check_query(query)
         wider = [replace(q, k=max(q.k, self.second.candidates)) for q in queries]
         found = super().search_batch(wider)
         return [self._again(query, hits) for query, hits in zip(queries, found, strict=True)]

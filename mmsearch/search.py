@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,8 +43,8 @@ class Engine:
         """Return up to `query.k` hits, best first. Items that the query names by key are none.
 
         Raises:
-            BadQuery: nothing is asked for, a picture cannot be read, no item has that key, or
-                the parts cancel out.
+            BadQuery: nothing is asked for, a picture cannot be read, no item has that key, the
+                parts cancel out, or k, kind or min_score is none.
             BadFilter: the filter cannot be understood.
         """
         return self.search_batch([query])[0]
@@ -52,7 +53,7 @@ class Engine:
         """Return the hits of each query. Neighbours that want the same share a pass over the
         vectors, and texts a call of the model. Raises as `search`."""
         for query in queries:
-            _check(query)
+            check_query(query)
         rows = self._encoded([part for query in queries for part in query.asked])
         blends: list[Blend | None] = []
         vectors: list[Vectors] = []
@@ -205,8 +206,17 @@ def names_of(parts: Sequence[Part]) -> list[str]:
     return names
 
 
-def _check(query: Query) -> None:
-    """Raise BadQuery unless every part is one thing, with a weight."""
+def check_query(query: Query) -> None:
+    """Raise BadQuery unless every part is one thing, with a weight, and what is wanted is clear."""
+    if query.k < 0:
+        raise BadQuery(f"a query cannot want {query.k} hits")
+    if query.kind not in ("image", "text"):
+        raise BadQuery(f"a query finds items of the kind image or text, not {query.kind!r}")
+    least = query.min_score
+    if not (
+        least is None or least == "auto" or (isinstance(least, Real) and not math.isnan(least))
+    ):
+        raise BadQuery(f"min_score is a number, 'auto' or None, not {least!r}")
     if query.text is not None and query.image is not None:
         raise BadQuery("a query is a text or a picture, one of the two; the other is a part")
     if not query.asked:

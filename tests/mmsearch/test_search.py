@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -11,7 +13,10 @@ from index_store import Collection, Space, Store
 from index_store.errors import SpaceMismatch
 from mmsearch import Encoder, Engine, Hit, Query, ingest, parse_where, read
 from mmsearch.errors import BadQuery
+from mmsearch.hybrid import lexicon_of, search_hybrid
+from mmsearch.reranking import RerankingEngine, Second
 from tests.mmsearch.conftest import paint
+from tests.mmsearch.test_reranking import Known
 
 
 @pytest.fixture
@@ -49,6 +54,23 @@ def test_a_picture_finds_the_caption_that_fits(engine: Engine, photos: Path) -> 
 def test_a_filter_narrows_the_answer(engine: Engine) -> None:
     hits = engine.search(Query("red", where=parse_where('name = "blue.png"')))
     assert names(hits) == ["blue.png"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"k": -1}, {"kind": "video"}, {"min_score": float("nan")}, {"min_score": "best"}]
+)
+def test_what_is_wanted_must_be_clear_to_every_way_of_searching(
+    engine: Engine, wrong: dict[str, Any]
+) -> None:
+    query = Query("red", **wrong)
+    again = RerankingEngine(engine.collection, engine.encoder, Second(Known({})))
+    lexicon = lexicon_of(engine.collection)
+    for ask in (engine.search, again.search, partial(search_hybrid, engine, lexicon)):
+        with pytest.raises(BadQuery):
+            ask(query)
+    assert len(engine.search(Query("red", min_score=-1))) == 3
+    assert engine.search(Query("red", min_score=float("inf"))) == []
+    assert engine.search(Query("red", k=0)) == []
 
 
 def test_a_batch_answers_as_single_queries_do(engine: Engine, photos: Path) -> None:
