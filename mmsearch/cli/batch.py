@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from mmsearch.cli.terms import CLIPBOARD, STDIN, question_parts
 
 if TYPE_CHECKING:
     from index_store.types import Kind
+    from mmsearch.cli.hybrid import Answer
     from mmsearch.ordering import Order
     from mmsearch.types import Hit, MinScore, Query
 
@@ -90,10 +92,7 @@ def batch_command(
             nonlocal missed
             with answering(engine, hybrid) as answer:
                 for lines in _lines(queries):
-                    questions = [_named(number, asked, line) for number, line in lines]
-                    for (_, line), query, hits in zip(
-                        lines, questions, answer(questions), strict=True
-                    ):
+                    for line, query, hits in _answered(lines, asked, answer):
                         missed += not hits
                         yield line, query, in_order(hits, sort)
 
@@ -101,12 +100,43 @@ def batch_command(
     return Exit.NO_HITS if missed else Exit.OK
 
 
-def _named(number: int, asked: Callable[[str], Query], line: str) -> Query:
-    """Return what a line asks for; an error says which line it was."""
+def _answered(
+    lines: list[tuple[int, str]], asked: Callable[[str], Query], answer: Answer
+) -> Iterator[tuple[str, Query, list[Hit]]]:
+    """Yield lines with what they ask for and their hits, by one call of the model.
+
+    Of lines of which one cannot be answered those before it are, and the error says which it is.
+    """
+    from mmsearch.errors import BadQuery
+
+    questions: list[Query] = []
+    refused: Exception | None = None
+    for number, line in lines:
+        try:
+            with _named(number):
+                questions.append(asked(line))
+        except (BadQuery, click.UsageError) as error:
+            refused = error
+            break
+    try:
+        found = iter(answer(questions))
+    except BadQuery:
+        found = (answer([question])[0] for question in questions)
+    for (number, line), query in zip(lines, questions, strict=False):
+        with _named(number):
+            hits = next(found)
+        yield line, query, hits
+    if refused:
+        raise refused
+
+
+@contextmanager
+def _named(number: int) -> Iterator[None]:
+    """Let an error say which line it is about."""
     from mmsearch.errors import BadQuery
 
     try:
-        return asked(line)
+        yield
     except BadQuery as error:
         raise BadQuery(f"line {number} of the queries: {error}") from error
     except click.UsageError as error:

@@ -13,6 +13,7 @@ from index_store.types import Vectors
 from mmsearch.types import Hit
 
 POOL = 5  # candidates for each hit wanted
+_BLOCK = 256  # rows
 
 
 def diversified(collection: Collection, hits: Sequence[Hit], k: int, weight: float) -> list[Hit]:
@@ -46,8 +47,7 @@ def mmr(scores: npt.NDArray[np.floating], vectors: Vectors, k: int, weight: floa
     # Both similarities are brought to the range 0 to 1 of these candidates: text and picture
     # vectors lie far apart, so a query's cosines are much smaller than those between pictures.
     relevance = _unit_range(scores)
-    alike = vectors @ vectors.T
-    alike = (alike - alike.min()) / max(float(alike.max() - alike.min()), 1e-9)
+    low, high = _extremes(vectors)
     left = np.ones(len(scores), bool)
     nearest = np.zeros(len(scores))
     chosen: list[int] = []
@@ -56,8 +56,17 @@ def mmr(scores: npt.NDArray[np.floating], vectors: Vectors, k: int, weight: floa
         best = int(np.argmax(np.where(left, gain, -np.inf)))
         chosen.append(best)
         left[best] = False
-        nearest = np.maximum(nearest, alike[best])
+        # A row when it is wanted: all of them would be 10 GB for 50,000 candidates.
+        alike = (vectors @ vectors[best] - low) / max(high - low, 1e-9)
+        nearest = np.maximum(nearest, alike)
     return chosen
+
+
+def _extremes(vectors: Vectors) -> tuple[float, float]:
+    """Return the least and the greatest inner product of two of the rows."""
+    blocks = (vectors[n : n + _BLOCK] @ vectors.T for n in range(0, len(vectors), _BLOCK))
+    edges = np.array([(block.min(), block.max()) for block in blocks])
+    return float(edges[:, 0].min()), float(edges[:, 1].max())
 
 
 def _unit_range(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

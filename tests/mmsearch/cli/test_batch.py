@@ -76,13 +76,21 @@ def test_an_answer_is_beside_the_line_that_asked_whatever_it_was(
 
 
 @pytest.mark.parametrize(
-    ("line", "said"), [("id:nope", "no item nope"), ("red + 0:green", "0 is no weight")]
+    ("line", "said"),
+    [
+        ("id:nope", "no item nope"),
+        ("red + 0:green", "0 is no weight"),
+        ("lines.txt", "not a picture"),
+        ("red + lines.txt", "not a picture"),
+    ],
 )
-def test_an_error_names_the_line_it_is_in(
-    indexed: Mmsearch, tmp_path: Path, line: str, said: str
+@pytest.mark.parametrize("hybrid", [(), ("--hybrid",)])
+def test_an_error_names_the_line_it_is_in_and_those_before_are_answered(
+    indexed: Mmsearch, tmp_path: Path, line: str, said: str, hybrid: tuple[str, ...]
 ) -> None:
     (tmp_path / "lines.txt").write_text(f"red\n\n{line}\nblue\n")
-    done = indexed("batch", "lines.txt")
+    done = indexed("batch", "lines.txt", *hybrid)
     assert done.code == 2
+    assert [json.loads(answer)["query"]["text"] for answer in done.out.splitlines()] == ["red"]
     assert "line 3 of the queries: " in done.err
     assert said in done.err

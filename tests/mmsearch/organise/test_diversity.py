@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -33,3 +34,24 @@ def test_hits_are_ranked_anew_and_keep_their_scores(collection: Collection) -> N
     assert [h.rank for h in chosen] == [1, 2]
     assert [h.item.key for h in chosen] == ["1", "3"]
     assert chosen[0].score == found[0].score
+
+
+def test_many_candidates_are_not_compared_all_at_once() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((4_000, 8)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    scores = rng.random(len(rows))
+    tracemalloc.start()
+    chosen = mmr(scores, rows, 20, 0.7)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6  # all inner products are 64 MB
+    alike = rows @ rows.T
+    alike = (alike - alike.min()) / np.ptp(alike)
+    relevance = (scores - scores.min()) / np.ptp(scores)
+    wanted: list[int] = []
+    for _ in chosen:
+        gain = 0.3 * relevance - 0.7 * (alike[wanted].max(0) if wanted else 0)
+        gain[wanted] = -np.inf
+        wanted.append(int(np.argmax(gain)))
+    assert chosen == wanted
