@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,11 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, float]]:
     for n, line in _lines(path):
         parts = line.split("\t") if line.count("\t") == 3 else line.split()
         try:
-            query, _, key, grade = parts
-            qrels.setdefault(query, {})[key] = float(grade)
+            query, _, key, number = parts
+            grade = float(number)
+            if not math.isfinite(grade):
+                raise ValueError(number)
+            qrels.setdefault(query, {})[key] = grade
         except ValueError as error:
             what = "expected query id, 0, item key, grade, with tabs between"
             raise BadSource(f"{path}, line {n}: {what}") from error

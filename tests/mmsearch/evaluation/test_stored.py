@@ -59,7 +59,10 @@ def test_an_item_may_be_named_by_its_file_where_that_is_clear() -> None:
     assert found.grades == ({2: 1.0},)
 
 
-@pytest.mark.parametrize("line", ["1 0 red", "1 0 red high", "one two three four five"])
+@pytest.mark.parametrize(
+    "line",
+    ["1 0 red", "1 0 red high", "one two three four five", "q1 0 b.png nan", "q1 0 b.png inf"],
+)
 def test_a_broken_line_of_qrels_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "x.qrels"
     path.write_text(f"1 0 red 1\n\n{line}\n")
