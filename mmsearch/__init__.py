@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mmsearch.search import Engine
     from mmsearch.types import Encoder, Hit, Part, Picture, Query, Sample, Skipped
 
-# Nothing leaves this machine unasked. ONNX Runtime from 1.29 on tells its maker about models and
-# machines unless this is set before its first import; Hugging Face's library who asks for files.
+# Nothing leaves this machine unasked. ONNX Runtime from 1.29 on makes an id of it, to tell its
+# maker what is run, unless this is set before its first import; Hugging Face's says who asks.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
